@@ -1,0 +1,119 @@
+# Levee: build, test, install. `make help` lists what there is.
+
+CC      ?= cc
+BUILD   ?= build
+PREFIX  ?= /usr/local
+VERSION := 0.1.0
+
+WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wstrict-prototypes -Wvla -Werror -Wno-psabi
+CFLAGS   ?= -O3 -g
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -fno-math-errno -fPIC -fvisibility=hidden $(WARNINGS) -Iinclude -Isrc -MMD -MP \
+             $(CFLAGS) $(SANITIZE)
+LIBS := -ldnnl -ljansson -lyaml -lpcre2-8 -lutf8proc -lxxhash -lgomp -lm -lpthread
+
+PACKAGES := gcc make pkg-config libdnnl-dev libjansson-dev libyaml-dev libpcre2-dev libutf8proc-dev libxxhash-dev \
+            libcmocka-dev
+
+LIB_SOURCES  := $(sort $(filter-out src/cli/%,$(wildcard src/*/*.c src/*/*/*.c)))
+CLI_SOURCES  := $(sort $(wildcard src/cli/*.c))
+TEST_SOURCES := $(sort $(wildcard tests/test_*.c))
+TEST_HELPERS := $(filter-out $(TEST_SOURCES) tests/golden.c,$(sort $(wildcard tests/*.c)))
+object = $(patsubst %.c,$(BUILD)/objects/%.o,$(1))
+LIB_OBJECTS := $(call object,$(LIB_SOURCES))
+TESTS       := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
+
+.PHONY: all help deps check-deps demo test golden bench install uninstall format lint asan tsan clean
+all: $(BUILD)/levee $(BUILD)/liblevee.so $(BUILD)/levee.pc
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@echo "Variables: CC=gcc|clang BUILD=build PREFIX=/usr/local CFLAGS='-O3 -g'"
+
+deps: ## install the Debian packages that the build needs
+	@echo "Installing packages: $(PACKAGES)"
+	@tools/install-packages.sh $(PACKAGES)
+
+check-deps:
+	@tools/missing-packages.sh || $(MAKE) --no-print-directory deps
+
+$(BUILD)/objects/%.o: %.c | check-deps
+	@mkdir -p $(@D)
+	@echo '  CC   $<'
+	@$(CC) $(ALL_CFLAGS) -c $< -o $@
+
+$(BUILD)/liblevee.a: $(LIB_OBJECTS)
+	@rm -f $@
+	@echo '  AR   $@'
+	@$(AR) rcs $@ $^
+
+$(BUILD)/liblevee.so: $(LIB_OBJECTS)
+	@echo '  LINK $@'
+	@$(CC) $(SANITIZE) -shared -Wl,-soname,liblevee.so.0 $^ $(LIBS) -o $@
+
+$(BUILD)/levee: $(call object,$(CLI_SOURCES)) $(BUILD)/liblevee.a
+	@echo '  LINK $@'
+	@$(CC) $(SANITIZE) $^ $(LIBS) -o $@
+
+$(BUILD)/golden: $(call object,tests/golden.c) $(BUILD)/liblevee.a
+	@echo '  LINK $@'
+	@$(CC) $(SANITIZE) $^ $(LIBS) -o $@
+
+$(BUILD)/tests/%: $(BUILD)/objects/tests/%.o $(call object,$(TEST_HELPERS)) $(BUILD)/liblevee.a
+	@mkdir -p $(@D)
+	@echo '  LINK $@'
+	@$(CC) $(SANITIZE) $^ $(LIBS) -lcmocka -o $@
+
+$(BUILD)/levee.pc: levee.pc.in Makefile
+	@mkdir -p $(@D)
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
+
+golden: $(BUILD)/golden ## build the program that compares the engine with PyTorch's numbers
+
+demo: $(BUILD)/levee ## train a small model from scratch, fine-tune it inside a budget, show that it held
+	@tools/demo.sh $(BUILD)/levee
+
+test: $(BUILD)/levee $(BUILD)/golden $(TESTS) ## build and run all tests
+	@LEVEE=$(BUILD)/levee GOLDEN=$(BUILD)/golden tests/run.sh $(TESTS)
+
+bench: $(BUILD)/levee ## measure speed and memory
+	@bench/run.sh $(BUILD)/levee
+
+install: all ## install under PREFIX (and DESTDIR)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include \
+	  $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+	  $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	install -m 755 $(BUILD)/levee $(DESTDIR)$(PREFIX)/bin/levee
+	install -m 755 $(BUILD)/liblevee.so $(DESTDIR)$(PREFIX)/lib/liblevee.so.$(VERSION)
+	ln -sf liblevee.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/liblevee.so.0
+	ln -sf liblevee.so.0 $(DESTDIR)$(PREFIX)/lib/liblevee.so
+	install -m 644 $(BUILD)/liblevee.a $(DESTDIR)$(PREFIX)/lib/liblevee.a
+	install -m 644 include/levee.h $(DESTDIR)$(PREFIX)/include/levee.h
+	install -m 644 $(BUILD)/levee.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/levee.pc
+	install -m 644 docs/levee.1 $(DESTDIR)$(PREFIX)/share/man/man1/levee.1
+	install -m 644 completions/levee.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/levee
+	install -m 644 completions/_levee $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_levee
+	install -m 644 completions/levee.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/levee.fish
+
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/levee $(DESTDIR)$(PREFIX)/lib/liblevee.* $(DESTDIR)$(PREFIX)/include/levee.h \
+	  $(DESTDIR)$(PREFIX)/lib/pkgconfig/levee.pc $(DESTDIR)$(PREFIX)/share/man/man1/levee.1 \
+	  $(DESTDIR)$(PREFIX)/share/bash-completion/completions/levee \
+	  $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_levee \
+	  $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/levee.fish
+
+format: ## lay out the sources by clang-format
+	clang-format -i $(wildcard include/*.h src/*/*.[ch] src/*/*/*.[ch] tests/*.[ch])
+
+lint: ## clang-tidy over the sources
+	clang-tidy --quiet $(LIB_SOURCES) $(CLI_SOURCES) -- -std=c11 -D_GNU_SOURCE -Iinclude -Isrc
+
+asan: ## run the tests under AddressSanitizer, LeakSanitizer and UBSan
+	$(MAKE) BUILD=build-asan CFLAGS='-O1 -g -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined' test
+
+tsan: ## run the tests under ThreadSanitizer
+	$(MAKE) BUILD=build-tsan CFLAGS='-O1 -g' SANITIZE='-fsanitize=thread' test
+
+clean: ## remove what was built
+	rm -rf build build-asan build-tsan
+
+-include $(LIB_OBJECTS:.o=.d) $(patsubst %.c,$(BUILD)/objects/%.d,$(CLI_SOURCES) $(wildcard tests/*.c))

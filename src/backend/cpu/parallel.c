@@ -1,0 +1,55 @@
+/* Threads: libgomp called through its functions, so that gcc and clang give the same one runtime that oneDNN uses too. */
+#include <stdatomic.h>
+
+#include "backend/cpu/cpu.h"
+
+void GOMP_parallel(void (*body)(void *), void *context, unsigned threads, unsigned flags);
+int omp_get_thread_num(void);
+
+typedef struct split {
+    parallel_body *body;
+    void *context;
+    uint64_t count, grain, per_thread;
+    _Atomic uint64_t next; /* dynamic: where the next range begins */
+} split;
+
+static void run_static(void *argument) {
+    split *s = argument;
+    unsigned thread = (unsigned)omp_get_thread_num();
+    uint64_t begin = thread * s->per_thread, end = begin + s->per_thread;
+    if (end > s->count) end = s->count;
+    if (begin < end) s->body(s->context, begin, end, thread);
+}
+
+static void run_dynamic(void *argument) {
+    split *s = argument;
+    unsigned thread = (unsigned)omp_get_thread_num();
+    for (;;) {
+        uint64_t begin = atomic_fetch_add(&s->next, s->grain);
+        if (begin >= s->count) return;
+        uint64_t end = begin + s->grain < s->count ? begin + s->grain : s->count;
+        s->body(s->context, begin, end, thread);
+    }
+}
+
+void parallel_for(const struct backend_state *state, uint64_t count, uint64_t grain, parallel_body *body,
+                  void *context) {
+    if (!count) return;
+    uint64_t grains = (count + grain - 1) / grain;
+    split s = {.body = body, .context = context, .count = count};
+    s.per_thread = (grains + state->threads - 1) / state->threads * grain;
+    if (state->threads == 1 || s.per_thread >= count)
+        body(context, 0, count, 0);
+    else
+        GOMP_parallel(run_static, &s, state->threads, 0);
+}
+
+void parallel_for_dynamic(const struct backend_state *state, uint64_t count, uint64_t grain, parallel_body *body,
+                          void *context) {
+    if (!count) return;
+    split s = {.body = body, .context = context, .count = count, .grain = grain};
+    if (state->threads == 1 || count <= grain)
+        body(context, 0, count, 0);
+    else
+        GOMP_parallel(run_dynamic, &s, state->threads, 0);
+}

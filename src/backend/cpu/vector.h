@@ -1,0 +1,119 @@
+/* Vector arithmetic for the kernels' inner loops.
+ *
+ * One body, compiled for each instruction set and chosen at run time: a kernel's loop is written once as an always-inline
+ * function over plain arrays, and VECTOR_PATHS makes its copies for AVX-512, AVX2 and the portable baseline. */
+#ifndef LEVEE_BACKEND_CPU_VECTOR_H
+#define LEVEE_BACKEND_CPU_VECTOR_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include "platform/machine.h"
+
+#define VECTOR_INLINE static inline __attribute__((always_inline))
+
+#if defined(__x86_64__)
+#define VECTOR_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,prefer-vector-width=512")))
+#define VECTOR_AVX2   __attribute__((target("avx2,fma")))
+#else
+#define VECTOR_AVX512
+#define VECTOR_AVX2
+#endif
+#if defined(__clang__) && defined(__x86_64__)
+#undef VECTOR_AVX512
+#define VECTOR_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")))
+#endif
+
+/* Defines `static void name(instruction_set, type *argument, begin, end)` that runs name##_body on the best path. */
+#define VECTOR_PATHS(name, type)                                                                                         \
+    VECTOR_AVX512 static void name##_avx512(type *a, uint64_t begin, uint64_t end) { name##_body(a, begin, end); }       \
+    VECTOR_AVX2 static void name##_avx2(type *a, uint64_t begin, uint64_t end) { name##_body(a, begin, end); }           \
+    static void name##_portable(type *a, uint64_t begin, uint64_t end) { name##_body(a, begin, end); }                   \
+    static void name(instruction_set set, type *a, uint64_t begin, uint64_t end) {                                       \
+        if (set == INSTRUCTIONS_AVX512)                                                                                  \
+            name##_avx512(a, begin, end);                                                                                \
+        else if (set == INSTRUCTIONS_AVX2)                                                                               \
+            name##_avx2(a, begin, end);                                                                                  \
+        else                                                                                                             \
+            name##_portable(a, begin, end);                                                                              \
+    }
+
+enum { VECTOR_LANES = 16 };
+
+/* Sixteen floats: one AVX-512 register, two of AVX2, four of NEON. */
+typedef float lanes __attribute__((vector_size(64)));
+typedef int32_t integer_lanes __attribute__((vector_size(64)));
+
+VECTOR_INLINE lanes lanes_load(const float *from) {
+    lanes v;
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+
+VECTOR_INLINE void lanes_store(float *to, lanes v) { memcpy(to, &v, sizeof v); }
+
+VECTOR_INLINE lanes lanes_of(float x) { return (lanes){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+
+/* The first `count` (< 16) floats, `otherwise` beyond. */
+VECTOR_INLINE lanes lanes_load_some(const float *from, uint64_t count, float otherwise) {
+    lanes v = lanes_of(otherwise);
+    memcpy(&v, from, count * sizeof(float));
+    return v;
+}
+
+VECTOR_INLINE void lanes_store_some(float *to, lanes v, uint64_t count) { memcpy(to, &v, count * sizeof(float)); }
+
+VECTOR_INLINE lanes lanes_select(integer_lanes mask, lanes yes, lanes no) {
+    return (lanes)(((integer_lanes)yes & mask) | ((integer_lanes)no & ~mask));
+}
+
+VECTOR_INLINE lanes lanes_maximum(lanes a, lanes b) { return lanes_select(a > b, a, b); }
+
+VECTOR_INLINE float lanes_sum(lanes v) {
+    float part[VECTOR_LANES];
+    lanes_store(part, v);
+    for (unsigned width = VECTOR_LANES / 2; width; width /= 2)
+        for (unsigned i = 0; i < width; i++) part[i] += part[i + width];
+    return part[0];
+}
+
+VECTOR_INLINE float lanes_highest(lanes v) {
+    float part[VECTOR_LANES];
+    lanes_store(part, v);
+    float highest = part[0];
+    for (unsigned i = 1; i < VECTOR_LANES; i++) highest = part[i] > highest ? part[i] : highest;
+    return highest;
+}
+
+/* e^x to about one unit in the last place: x = n ln 2 + r with |r| <= ln 2 / 2, a polynomial of degree 6 in r (the Taylor
+ * series with its last terms balanced over the interval), times 2^n. Below -87 the result is 0, above 88 it is held. */
+VECTOR_INLINE lanes lanes_exponential(lanes x) {
+    lanes low = lanes_of(-87.0f), high = lanes_of(88.0f);
+    integer_lanes vanishes = x < low;
+    x = lanes_select(x > high, high, x);
+    x = lanes_select(vanishes, low, x);
+    const lanes to_integer = lanes_of(12582912.0f); /* 1.5 * 2^23: adding it rounds to a whole number */
+    lanes n = (x * lanes_of(1.44269504088896341f) + to_integer) - to_integer;
+    lanes r = x - n * lanes_of(0.693359375f) + n * lanes_of(2.12194440e-4f);
+    lanes p = lanes_of(1.3888889e-3f);
+    p = p * r + lanes_of(8.3333333e-3f);
+    p = p * r + lanes_of(4.1666668e-2f);
+    p = p * r + lanes_of(1.6666667e-1f);
+    p = p * r + lanes_of(0.5f);
+    p = p * r + lanes_of(1.0f);
+    p = p * r + lanes_of(1.0f);
+    integer_lanes exponent = (integer_lanes)(n + to_integer) - (integer_lanes)to_integer;
+    lanes power = (lanes)((exponent + 127) << 23);
+    return lanes_select(vanishes, lanes_of(0.0f), p * power);
+}
+
+/* The largest of `count` values (count >= 1). */
+float vector_maximum(instruction_set set, const float *values, uint64_t count);
+
+/* values[i] = e^(values[i] - shift); returns their sum. */
+double vector_exponentials(instruction_set set, float *values, uint64_t count, float shift);
+
+/* values[i] *= factor */
+void vector_scale(instruction_set set, float *values, uint64_t count, float factor);
+
+#endif

@@ -1,0 +1,45 @@
+/* Files: small ones read whole, large ones mapped, results written atomically. */
+#ifndef LEVEE_BASE_FILE_H
+#define LEVEE_BASE_FILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "levee.h"
+
+enum { FILE_PATH_BYTES = 4096 };
+
+/* Joins directory and name into `path`; false when the result is too long. */
+bool file_join(char path[FILE_PATH_BYTES], const char *directory, const char *name);
+
+bool file_exists(const char *path);
+bool file_is_directory(const char *path);
+
+/* Makes a directory and its parents; one that is there already is fine. */
+levee_status file_make_directory(const char *path, levee_error *error);
+
+typedef struct file_mapping {
+    const unsigned char *data;
+    uint64_t bytes;
+} file_mapping;
+
+/* Maps a file read-only; an empty one has data NULL. Undone by file_unmap, which accepts a zeroed mapping. */
+levee_status file_map(file_mapping *mapping, const char *path, levee_error *error);
+void file_unmap(file_mapping *mapping);
+
+/* Writes a file under a temporary name beside its target, which is replaced only when everything has reached the disk.
+ * Written pages are flushed and dropped slice by slice, because dirty pages count towards a container's limit. */
+typedef struct file_writer {
+    char path[FILE_PATH_BYTES], temporary[FILE_PATH_BYTES];
+    int descriptor; /* -1 when closed */
+    uint64_t written_bytes, flushed_bytes;
+} file_writer;
+
+levee_status file_writer_open(file_writer *w, const char *path, levee_error *error);
+levee_status file_writer_write(file_writer *w, const void *data, uint64_t bytes, levee_error *error);
+levee_status file_writer_commit(file_writer *w, levee_error *error);
+
+/* Closes and removes the temporary file; harmless after commit. */
+void file_writer_abandon(file_writer *w);
+
+#endif

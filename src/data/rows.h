@@ -1,0 +1,47 @@
+/* Rows of text out of a file, through a bounded buffer: a 50 GB file needs no more memory than its longest row.
+ *
+ * A file whose name ends in ".txt" holds a row per paragraph: lines up to a blank line or the end of the file, with
+ * their line ends as "\n". Any other file is JSONL: a row per line, an object whose field "text" is a string. In
+ * both, UTF-8 is required, blank lines between rows, white space at the end of a row, "\r\n" for "\n" and a byte
+ * order mark at the start of the file are passed over.
+ *
+ * A row is an offset and a length in bytes, so that it can be read again without what precedes it.
+ * Not thread-safe: one `rows` belongs to one thread. Buffers are booked under `io`. */
+#ifndef LEVEE_DATA_ROWS_H
+#define LEVEE_DATA_ROWS_H
+
+#include <stdint.h>
+
+#include "levee.h"
+
+typedef struct rows rows;
+
+typedef struct row {
+    uint64_t offset;  /* of its first byte in the file */
+    uint32_t bytes;   /* in the file, without the line end */
+    uint64_t line;    /* of its first byte, from 1; 0 when the row was read by its offset */
+    const char *text; /* UTF-8, may hold NUL bytes, not NUL-terminated; valid until the next call on the `rows` */
+    uint64_t text_bytes;
+} row;
+
+/* Opens a file. A row of more than `max_row_bytes` (1 to 2^32 - 1) is an error when it is reached: LEVEE_BAD_DATA.
+ * Fails with LEVEE_MISSING_INPUT when the file cannot be opened. The caller closes the result; `path` is copied. */
+levee_status rows_open(rows **result, const char *path, uint64_t max_row_bytes, levee_error *error);
+
+/* NULL is allowed. */
+void rows_close(rows *r);
+
+/* What tells a changed file from an unchanged one. */
+levee_status rows_source(const rows *r, uint64_t *bytes, int64_t *modified_ns, levee_error *error);
+
+/* Makes room for a row of `bytes`, so that rows_read of one that long takes no memory of ours. */
+levee_status rows_reserve(rows *r, uint64_t bytes, levee_error *error);
+
+/* The next row in the order of the file; `text` is NULL at the end. A row that cannot be used is LEVEE_BAD_DATA with
+ * its line number. */
+levee_status rows_next(rows *r, row *next, levee_error *error);
+
+/* The row at an offset that rows_next reported, with its length then. Independent of where rows_next is. */
+levee_status rows_read(rows *r, uint64_t offset, uint32_t bytes, row *read, levee_error *error);
+
+#endif

@@ -1,0 +1,302 @@
+/* safetensors files: see safetensors.h. Layout: 8 bytes little-endian header length, a JSON header that maps each name to
+ * dtype, shape and data_offsets, then the data. */
+#include "tensor/safetensors.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "memory/ledger.h"
+
+enum { HEADER_LIMIT_BYTES = 100 * 1024 * 1024, HEADER_ALIGNMENT = 64 };
+
+typedef struct shard {
+    char path[FILE_PATH_BYTES];
+    file_mapping mapping;
+} shard;
+
+struct safetensors {
+    shard *shards;
+    uint32_t shard_count;
+    tensor_view *tensors; /* sorted by name */
+    uint32_t count, capacity;
+};
+
+void safetensors_close(safetensors *s) {
+    if (!s) return;
+    for (uint32_t i = 0; i < s->shard_count; i++) file_unmap(&s->shards[i].mapping);
+    for (uint32_t i = 0; i < s->count; i++) {
+        union {
+            const char *name;
+            void *block;
+        } owned = {.name = s->tensors[i].name};
+        ledger_free(owned.block);
+    }
+    ledger_free(s->shards);
+    ledger_free(s->tensors);
+    ledger_free(s);
+}
+
+static levee_status bad(levee_error *error, const char *path, const char *tensor, const char *problem) {
+    return error_set(error, LEVEE_BAD_DATA, "%s: tensor %s: %s; the file is damaged, fetch or save it again", path, tensor,
+                     problem);
+}
+
+/* Reads shape and type of one header entry; *bytes is what the data must take. */
+static levee_status read_entry(tensor_view *view, const char *path, const char *name, const json_t *entry,
+                               uint64_t *bytes, levee_error *error) {
+    const char *type = json_string_value(json_object_get(entry, "dtype"));
+    const json_t *shape = json_object_get(entry, "shape");
+    if (!type || !json_is_array(shape)) return bad(error, path, name, "its header entry lacks dtype or shape");
+    if (!dtype_from_safetensors(type, &view->type))
+        return error_set(error, LEVEE_BAD_DATA, "%s: tensor %s has type %.20s; F32, F16, BF16 and I32 are read", path, name,
+                         type);
+    if (json_array_size(shape) > TENSOR_RANK) return bad(error, path, name, "it has more than 8 dimensions");
+    view->rank = (uint32_t)json_array_size(shape);
+    uint64_t elements = 1;
+    for (uint32_t i = 0; i < view->rank; i++) {
+        const json_t *size = json_array_get(shape, i);
+        if (!json_is_integer(size) || json_integer_value(size) < 0)
+            return bad(error, path, name, "its shape is not made of natural numbers");
+        view->shape[i] = (uint64_t)json_integer_value(size);
+        if (__builtin_mul_overflow(elements, view->shape[i], &elements) || elements > (UINT64_MAX >> 4))
+            return bad(error, path, name, "its shape overflows");
+    }
+    *bytes = dtype_bytes(view->type, elements);
+    return LEVEE_OK;
+}
+
+static levee_status add_tensor(safetensors *s, const shard *file, uint64_t data_start, const char *name,
+                               const json_t *entry, levee_error *error) {
+    tensor_view view = {0};
+    uint64_t expected = 0;
+    if (strlen(name) >= TENSOR_NAME_BYTES) return bad(error, file->path, "with a very long name", "not read");
+    levee_status status = read_entry(&view, file->path, name, entry, &expected, error);
+    if (status != LEVEE_OK) return status;
+    const json_t *offsets = json_object_get(entry, "data_offsets");
+    const json_t *begin = json_array_get(offsets, 0), *end = json_array_get(offsets, 1);
+    if (json_array_size(offsets) != 2 || !json_is_integer(begin) || !json_is_integer(end) ||
+        json_integer_value(begin) < 0 || json_integer_value(end) < json_integer_value(begin))
+        return bad(error, file->path, name, "its data_offsets are not a range");
+    uint64_t from = (uint64_t)json_integer_value(begin), to = (uint64_t)json_integer_value(end);
+    if (to > file->mapping.bytes - data_start) return bad(error, file->path, name, "its data lie past the end of the file");
+    if (to - from != expected) return bad(error, file->path, name, "its data do not have the size of its shape");
+    if (s->count == s->capacity) {
+        uint32_t larger = s->capacity ? s->capacity * 2 : 64;
+        void *grown = ledger_resize(LEVEE_RUNTIME, s->tensors, larger * sizeof *s->tensors);
+        if (!grown) return error_out_of_memory(error, file->path, larger * sizeof *s->tensors);
+        s->tensors = grown;
+        s->capacity = larger;
+    }
+    view.data = file->mapping.data + data_start + from;
+    view.bytes = expected;
+    view.name = ledger_text(LEVEE_RUNTIME, name);
+    if (!view.name) return error_out_of_memory(error, file->path, strlen(name));
+    s->tensors[s->count++] = view;
+    return LEVEE_OK;
+}
+
+static int compare_data(const void *left, const void *right) {
+    const tensor_view *a = left, *b = right;
+    if (a->data != b->data) return a->data < b->data ? -1 : 1;
+    return a->bytes < b->bytes ? -1 : a->bytes > b->bytes;
+}
+
+static int compare_names(const void *left, const void *right) {
+    return strcmp(((const tensor_view *)left)->name, ((const tensor_view *)right)->name);
+}
+
+/* The tensors of a file must tile its data without overlap and without holes. */
+static levee_status check_tiling(safetensors *s, uint32_t first, const shard *file, uint64_t data_start,
+                                 levee_error *error) {
+    qsort(s->tensors + first, s->count - first, sizeof *s->tensors, compare_data);
+    const unsigned char *expected = file->mapping.data + data_start;
+    for (uint32_t i = first; i < s->count; i++) {
+        const tensor_view *view = &s->tensors[i];
+        if ((const unsigned char *)view->data < expected)
+            return bad(error, file->path, view->name, "its data overlap another tensor's");
+        if ((const unsigned char *)view->data > expected)
+            return bad(error, file->path, view->name, "bytes before its data belong to no tensor");
+        expected += view->bytes;
+    }
+    if (expected != file->mapping.data + file->mapping.bytes)
+        return error_set(error, LEVEE_BAD_DATA, "%s: bytes after the last tensor; the file is damaged, fetch it again",
+                         file->path);
+    return LEVEE_OK;
+}
+
+static levee_status read_shard(safetensors *s, shard *file, levee_error *error) {
+    levee_status status = file_map(&file->mapping, file->path, error);
+    if (status != LEVEE_OK) return status;
+    uint64_t length = 0, bytes = file->mapping.bytes;
+    if (bytes >= 8)
+        for (int i = 7; i >= 0; i--) length = length << 8 | file->mapping.data[i];
+    if (bytes < 8 || length > HEADER_LIMIT_BYTES || length > bytes - 8)
+        return error_set(error, LEVEE_BAD_DATA,
+                         "%s: this is no complete safetensors file (%llu bytes); fetch or save it again", file->path,
+                         (unsigned long long)bytes);
+    json_error_t problem;
+    json_t *header = json_loadb((const char *)file->mapping.data + 8, length, JSON_REJECT_DUPLICATES, &problem);
+    if (!json_is_object(header)) {
+        json_decref(header);
+        return error_set(error, LEVEE_BAD_DATA, "%s: header: %s; the file is damaged, fetch or save it again", file->path,
+                         header ? "not an object" : problem.text);
+    }
+    uint32_t first = s->count;
+    const char *name;
+    json_t *entry;
+    json_object_foreach(header, name, entry) {
+        if (strcmp(name, "__metadata__")) status = add_tensor(s, file, 8 + length, name, entry, error);
+        if (status != LEVEE_OK) break;
+    }
+    json_decref(header);
+    return status == LEVEE_OK ? check_tiling(s, first, file, 8 + length, error) : status;
+}
+
+static levee_status finish_open(safetensors *s, levee_error *error) {
+    levee_status status = LEVEE_OK;
+    for (uint32_t i = 0; i < s->shard_count && status == LEVEE_OK; i++) status = read_shard(s, &s->shards[i], error);
+    if (status != LEVEE_OK) return status;
+    qsort(s->tensors, s->count, sizeof *s->tensors, compare_names);
+    for (uint32_t i = 1; i < s->count; i++)
+        if (!strcmp(s->tensors[i - 1].name, s->tensors[i].name))
+            return error_set(error, LEVEE_BAD_DATA, "%s: tensor %s is in two shards", s->shards[0].path,
+                             s->tensors[i].name);
+    return LEVEE_OK;
+}
+
+static levee_status start_open(safetensors **result, uint32_t shards, levee_error *error) {
+    safetensors *s = ledger_alloc(LEVEE_RUNTIME, sizeof *s);
+    if (s) s->shards = ledger_alloc_array(LEVEE_RUNTIME, shards, sizeof *s->shards);
+    if (!s || !s->shards) {
+        safetensors_close(s);
+        return error_out_of_memory(error, "the table of tensors", shards * sizeof(shard));
+    }
+    *result = s;
+    return LEVEE_OK;
+}
+
+levee_status safetensors_open(safetensors **result, const char *path, levee_error *error) {
+    safetensors *s = NULL;
+    *result = NULL;
+    levee_status status = start_open(&s, 1, error);
+    if (status != LEVEE_OK) return status;
+    s->shard_count = 1;
+    strncpy(s->shards[0].path, path, FILE_PATH_BYTES - 1);
+    status = finish_open(s, error);
+    if (status == LEVEE_OK)
+        *result = s;
+    else
+        safetensors_close(s);
+    return status;
+}
+
+/* Adds the shard `file` unless it is there; a name with a slash would reach outside the directory. */
+static levee_status add_shard(safetensors *s, const char *directory, const char *file, levee_error *error) {
+    char path[FILE_PATH_BYTES];
+    if (strchr(file, '/') || !file_join(path, directory, file))
+        return error_set(error, LEVEE_BAD_DATA, "%s: model.safetensors.index.json: '%.100s' is no file name", directory,
+                         file);
+    for (uint32_t i = 0; i < s->shard_count; i++)
+        if (!strcmp(s->shards[i].path, path)) return LEVEE_OK;
+    if (!file_exists(path))
+        return error_set(error, LEVEE_MISSING_INPUT,
+                         "%s: this shard is named in model.safetensors.index.json but missing; fetch it", path);
+    memcpy(s->shards[s->shard_count++].path, path, sizeof path);
+    return LEVEE_OK;
+}
+
+static levee_status open_sharded(safetensors **result, const char *directory, const char *index_path,
+                                 levee_error *error) {
+    json_error_t problem;
+    json_t *index = json_load_file(index_path, JSON_REJECT_DUPLICATES, &problem);
+    json_t *map = json_object_get(index, "weight_map");
+    levee_status status = LEVEE_OK;
+    safetensors *s = NULL;
+    if (!json_object_size(map))
+        status = error_set(error, LEVEE_BAD_DATA, "%s: line %d: %s", index_path, index ? 1 : problem.line,
+                           index ? "no weight_map" : problem.text);
+    enum { MOST_SHARDS = 1024 };
+    if (status == LEVEE_OK) status = start_open(&s, MOST_SHARDS, error);
+    const char *name;
+    json_t *file;
+    if (status == LEVEE_OK)
+        json_object_foreach(map, name, file) {
+            if (!json_is_string(file) || s->shard_count == MOST_SHARDS)
+                status = error_set(error, LEVEE_BAD_DATA, "%s: weight_map: %s names no file", index_path, name);
+            else
+                status = add_shard(s, directory, json_string_value(file), error);
+            if (status != LEVEE_OK) break;
+        }
+    json_decref(index);
+    if (status == LEVEE_OK) status = finish_open(s, error);
+    if (status == LEVEE_OK)
+        *result = s;
+    else
+        safetensors_close(s);
+    return status;
+}
+
+levee_status safetensors_open_model(safetensors **result, const char *directory, levee_error *error) {
+    char path[FILE_PATH_BYTES];
+    *result = NULL;
+    if (file_join(path, directory, "model.safetensors") && file_exists(path))
+        return safetensors_open(result, path, error);
+    if (file_join(path, directory, "model.safetensors.index.json") && file_exists(path))
+        return open_sharded(result, directory, path, error);
+    return error_set(error, LEVEE_MISSING_INPUT,
+                     "%s: holds neither model.safetensors nor model.safetensors.index.json; --model takes a Hugging Face "
+                     "model directory",
+                     directory);
+}
+
+const tensor_view *safetensors_find(const safetensors *s, const char *name) {
+    tensor_view key = {.name = name};
+    return s->count ? bsearch(&key, s->tensors, s->count, sizeof key, compare_names) : NULL;
+}
+
+uint32_t safetensors_count(const safetensors *s) { return s->count; }
+const tensor_view *safetensors_at(const safetensors *s, uint32_t index) { return &s->tensors[index]; }
+
+uint64_t safetensors_mapped_bytes(const safetensors *s) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < s->shard_count; i++) bytes += s->shards[i].mapping.bytes;
+    return bytes;
+}
+
+static json_t *describe(const tensor_declaration *tensor, uint64_t *offset) {
+    json_t *shape = json_array();
+    uint64_t elements = 1;
+    for (uint32_t i = 0; i < tensor->rank; i++) {
+        json_array_append_new(shape, json_integer((json_int_t)tensor->shape[i]));
+        elements *= tensor->shape[i];
+    }
+    uint64_t begin = *offset;
+    *offset += dtype_bytes(tensor->type, elements);
+    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtype_describe(tensor->type)->safetensors_name, "shape", shape,
+                     "data_offsets", (json_int_t)begin, (json_int_t)*offset);
+}
+
+levee_status safetensors_write_header(file_writer *writer, const tensor_declaration *tensors, uint32_t count,
+                                      levee_error *error) {
+    json_t *header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
+    uint64_t offset = 0;
+    int failed = header == NULL;
+    for (uint32_t i = 0; i < count && !failed; i++)
+        failed = json_object_set_new(header, tensors[i].name, describe(&tensors[i], &offset));
+    char *text = failed ? NULL : json_dumps(header, JSON_COMPACT);
+    json_decref(header);
+    if (!text) return error_out_of_memory(error, writer->path, count * sizeof *tensors);
+    uint64_t length = strlen(text), padded = (length + 8 + HEADER_ALIGNMENT - 1) / HEADER_ALIGNMENT * HEADER_ALIGNMENT - 8;
+    unsigned char prefix[8];
+    for (int i = 0; i < 8; i++) prefix[i] = (unsigned char)(padded >> 8 * i);
+    static const char spaces[HEADER_ALIGNMENT + 1] = "                                                                ";
+    levee_status status = file_writer_write(writer, prefix, sizeof prefix, error);
+    if (status == LEVEE_OK) status = file_writer_write(writer, text, length, error);
+    if (status == LEVEE_OK) status = file_writer_write(writer, spaces, padded - length, error);
+    json_free_t release;
+    json_get_alloc_funcs(NULL, &release);
+    release(text);
+    return status;
+}

@@ -1,0 +1,65 @@
+/* A session: a model opened inside a memory budget, with the memory that its plans use.
+ *
+ * The order keeps the budget: first everything that is not planned is opened and warmed up (files, tokenizer, compiled
+ * primitives, threads) and measured; the plans get what is left; then the memory is taken once, and the session is sealed.
+ *
+ *   budget >= runtime (measured, held before the plan's memory) + reserve for what grows later + lasting + arena */
+#ifndef LEVEE_TRAIN_SESSION_H
+#define LEVEE_TRAIN_SESSION_H
+
+#include "backend/backend.h"
+#include "graph/executor.h"
+#include "graph/search.h"
+#include "memory/region.h"
+#include "model/builder.h"
+#include "text/tokenizer.h"
+
+typedef struct session_options {
+    const char *model_directory;
+    uint64_t budget_bytes;
+    backend_options device;
+} session_options;
+
+typedef struct session {
+    model_config config;
+    safetensors *tensors;
+    model_source source;
+    tokenizer *tokens; /* NULL when the model has no tokenizer.json and none was asked for */
+    const backend *device;
+    struct backend_state *state;
+    uint64_t budget_bytes;
+    uint64_t runtime_bytes; /* held when session_measure was last called: all that the plans do not place */
+    uint64_t reserve_bytes; /* kept free for what the libraries still take while running */
+    layout lasting;
+    region memory;          /* lasting values and arena, in host memory */
+    uint64_t booked_bytes[LEVEE_CATEGORY_COUNT];
+} session;
+
+/* Opens model files, backend and (with_tokenizer) tokenizer. session_close frees, and accepts a zeroed session. */
+levee_status session_open(session *s, const session_options *options, bool with_tokenizer, levee_error *error);
+void session_close(session *s);
+
+/* Has the backend prepare all operators of a graph, so that what that takes is measured and not guessed. */
+levee_status session_warm_up(session *s, const graph *g, uint32_t capacity_tokens, levee_error *error);
+
+/* Measures what is held now; call when all that is not planned is open. */
+levee_status session_measure(session *s, levee_error *error);
+
+/* What the plans may take: the budget less runtime and reserve; 0 when nothing is left. */
+uint64_t session_plan_budget(const session *s);
+
+/* Reserves and commits the memory of s->lasting and an arena of the given size, touches every page, and books it by
+ * category. From here on the ledger refuses what would pass the budget. */
+levee_status session_take_memory(session *s, uint64_t arena_bytes, const uint64_t arena_categories[LEVEE_CATEGORY_COUNT],
+                                 levee_error *error);
+
+/* Binds a plan to the session's memory and weights. */
+levee_status session_bind(session *s, executor *e, const plan *planned, levee_error *error);
+
+/* How fast this machine is at products and at moving bytes, measured in a few milliseconds with the backend's kernels. */
+levee_status session_rates(session *s, machine_rates *rates, levee_error *error);
+
+/* Why the job does not fit, with the smallest budget that would and what to change. */
+levee_status session_refuse(const session *s, uint64_t smallest_plan_bytes, uint32_t longest_tokens, levee_error *error);
+
+#endif
