@@ -221,7 +221,7 @@ static float stretch(const model_config *c, float frequency) {
 
 void model_config_rope_frequencies(const model_config *config, float *frequencies) {
     for (uint32_t i = 0; i < config->head_dim / 2; i++) {
-        float frequency = 1.0f / (float)pow(config->rope_theta, (double)((float)(2 * i) / (float)config->head_dim));
+        float frequency = 1.0f / powf((float)config->rope_theta, (float)(2 * i) / (float)config->head_dim);
         frequencies[i] = config->rope == ROPE_LLAMA3 ? stretch(config, frequency) : frequency;
     }
 }
