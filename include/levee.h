@@ -19,6 +19,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
 
 #define LEVEE_VERSION "0.1.0"
 
@@ -59,6 +62,51 @@ typedef enum levee_category {
 /* The lower-case name of a category, as printed; "total" for LEVEE_CATEGORY_COUNT. */
 const char *levee_category_name(levee_category category);
 
+/* The options of a run, by the names of mlx_lm.lora where it has one. */
+typedef struct levee_options levee_options;
+
+/* Options at their defaults; NULL when memory is refused. Freed by levee_options_free, which accepts NULL. */
+levee_options *levee_options_create(void);
+void levee_options_free(levee_options *options);
+
+/* Sets one option: key as on the command line ("batch-size") or in YAML ("batch_size", "lora_parameters.rank"). */
+levee_status levee_options_set(levee_options *options, const char *key, const char *value, levee_error *error);
+
+/* Sets the options that a YAML file gives. */
+levee_status levee_options_read(levee_options *options, const char *path, levee_error *error);
+
+/* The table of options, for help texts: key, and a line about it (NULL for what is accepted and does nothing). */
+unsigned levee_option_count(void);
+const char *levee_option_key(unsigned index);
+const char *levee_option_help(unsigned index);
+
+/* Receives what a run has to say, a line (or several, separated by newlines) at a time. */
+typedef void levee_print(void *context, const char *text);
+
+/* Call first, before other threads start: sets the allocator and thread stacks so that a budget can be kept. */
+void levee_prepare(void);
+
+/* Trains. Writes the result, metrics.jsonl and config.yaml into the adapter path. */
+levee_status levee_train(const levee_options *options, levee_print *print, void *context, levee_error *error);
+
+/* Prints loss and perplexity on the test split (or valid, or train, whichever is there first). */
+levee_status levee_eval(const levee_options *options, levee_print *print, void *context, levee_error *error);
+
+/* Continues the prompt greedily; prints the text. */
+levee_status levee_generate(const levee_options *options, levee_print *print, void *context, levee_error *error);
+
+/* The shape of a new, untrained model. */
+typedef struct levee_shape {
+    unsigned hidden_size, intermediate_size, layers, heads, kv_heads;
+} levee_shape;
+
+/* Writes a Llama model directory of random f32 weights, with a byte-level tokenizer of 256 bytes and two special tokens. A
+ * directory that holds a model already is refused. */
+levee_status levee_init(const char *directory, const levee_shape *shape, uint64_t seed, levee_error *error);
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 #ifdef __cplusplus
 }
 #endif

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "memory/ledger.h"
 
 static const uint64_t flush_slice_bytes = 32ull * 1024 * 1024;
 
@@ -18,7 +19,9 @@ bool file_join(char path[FILE_PATH_BYTES], const char *directory, const char *na
     return length > 0 && length < FILE_PATH_BYTES;
 }
 
-bool file_exists(const char *path) { return access(path, F_OK) == 0; }
+bool file_exists(const char *path) {
+    return access(path, F_OK) == 0;
+}
 
 bool file_is_directory(const char *path) {
     struct stat status;
@@ -42,32 +45,89 @@ levee_status file_make_directory(const char *path, levee_error *error) {
                                    : error_set(error, LEVEE_IO_ERROR, "%s: is a file, not a directory", path);
 }
 
-levee_status file_map(file_mapping *mapping, const char *path, levee_error *error) {
-    memset(mapping, 0, sizeof *mapping);
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) return error_set(error, LEVEE_MISSING_INPUT, "%s: %s", path, strerror(errno));
+/* Opens a regular file; without O_NONBLOCK a FIFO under the name would hold us for good. */
+static levee_status open_regular(const char *path, int *descriptor, uint64_t *bytes, levee_error *error) {
+    *descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (*descriptor < 0) return error_set(error, LEVEE_MISSING_INPUT, "%s: %s", path, strerror(errno));
     struct stat status;
-    levee_status result = LEVEE_OK;
-    if (fstat(descriptor, &status) || !S_ISREG(status.st_mode)) {
-        result = error_set(error, LEVEE_MISSING_INPUT, "%s: is not a regular file", path);
-    } else if (status.st_size > 0) {
-        void *data = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, descriptor, 0);
-        if (data == MAP_FAILED)
-            result = error_set(error, LEVEE_IO_ERROR, "%s: cannot be mapped: %s", path, strerror(errno));
-        else
-            *mapping = (file_mapping){.data = data, .bytes = (uint64_t)status.st_size};
+    if (fstat(*descriptor, &status) || !S_ISREG(status.st_mode)) {
+        close(*descriptor);
+        return error_set(error, LEVEE_MISSING_INPUT, "%s: is not a regular file", path);
     }
-    close(descriptor);
-    return result;
+    *bytes = (uint64_t)status.st_size;
+    return LEVEE_OK;
 }
 
-void file_unmap(file_mapping *mapping) {
+static levee_status read_fully(int descriptor, const char *path, char *content, uint64_t bytes, levee_error *error) {
+    for (uint64_t done = 0; done < bytes;) {
+        ssize_t got = read(descriptor, content + done, bytes - done);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return error_set(error, LEVEE_IO_ERROR, "%s: cannot be read: %s", path, strerror(errno));
+        if (got == 0) return error_set(error, LEVEE_IO_ERROR, "%s: became shorter while it was read", path);
+        done += (uint64_t)got;
+    }
+    return LEVEE_OK;
+}
+
+levee_status file_read(const char *path, uint64_t limit_bytes, char **content, uint64_t *bytes, levee_error *error) {
+    int descriptor;
+    uint64_t size = 0;
+    *content = NULL;
+    *bytes = 0;
+    levee_status status = open_regular(path, &descriptor, &size, error);
+    if (status != LEVEE_OK) return status;
+    char *text = NULL;
+    if (size > limit_bytes)
+        status =
+            error_set(error, LEVEE_BAD_DATA, "%s: has %llu bytes, but at most %llu are read; is it the right file?",
+                      path, (unsigned long long)size, (unsigned long long)limit_bytes);
+    else if (!(text = ledger_alloc(LEVEE_IO, size + 1)))
+        status = error_out_of_memory(error, path, size + 1);
+    else
+        status = read_fully(descriptor, path, text, size, error);
+    close(descriptor);
+    if (status != LEVEE_OK) {
+        ledger_free(text);
+        return status;
+    }
+    *content = text;
+    *bytes = size;
+    return LEVEE_OK;
+}
+
+levee_status file_map(file_mapping *mapping, const char *path, levee_error *error) {
+    memset(mapping, 0, sizeof *mapping);
+    int descriptor;
+    uint64_t bytes = 0;
+    levee_status status = open_regular(path, &descriptor, &bytes, error);
+    if (status != LEVEE_OK) return status;
+    if (bytes > 0) {
+        void *data = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
+        if (data == MAP_FAILED)
+            status = error_set(error, LEVEE_IO_ERROR, "%s: cannot be mapped: %s", path, strerror(errno));
+        else
+            *mapping = (file_mapping){.data = data, .bytes = bytes};
+    }
+    close(descriptor);
+    return status;
+}
+
+/* munmap and madvise take an address that they could write to; ours is read-only. */
+static void *address_of(const file_mapping *mapping) {
     union {
         const void *mapped;
         void *address;
     } data = {.mapped = mapping->data};
-    if (mapping->data) munmap(data.address, mapping->bytes);
+    return data.address;
+}
+
+void file_unmap(file_mapping *mapping) {
+    if (mapping->data) munmap(address_of(mapping), mapping->bytes);
     memset(mapping, 0, sizeof *mapping);
+}
+
+void file_drop_pages(const file_mapping *mapping) {
+    if (mapping->data) madvise(address_of(mapping), mapping->bytes, MADV_DONTNEED);
 }
 
 levee_status file_writer_open(file_writer *w, const char *path, levee_error *error) {
@@ -112,36 +172,51 @@ levee_status file_writer_write(file_writer *w, const void *data, uint64_t bytes,
     return LEVEE_OK;
 }
 
+void file_writer_promise(file_writer *w, uint64_t bytes) {
+    w->promised_bytes = bytes;
+}
+
 /* A rename lasts only once the directory that holds the name has reached the disk. */
-static void sync_directory(const char *path) {
+static levee_status sync_directory(const char *path, levee_error *error) {
     char directory[FILE_PATH_BYTES];
     memcpy(directory, path, strlen(path) + 1);
     char *slash = strrchr(directory, '/');
     if (slash) slash[slash == directory] = 0;
     int descriptor = open(slash ? directory : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (descriptor < 0) return;
-    fsync(descriptor);
+    if (descriptor < 0) return LEVEE_OK; /* a directory that may be written but not read cannot be synced */
+    /* EINVAL: this file system does not sync directories. */
+    int failure = fsync(descriptor) && errno != EINVAL ? errno : 0;
     close(descriptor);
+    if (!failure) return LEVEE_OK;
+    return error_set(error, LEVEE_IO_ERROR, "%s: is written, but may not survive a power failure: %s", path,
+                     strerror(failure));
+}
+
+static levee_status finish(file_writer *w, levee_error *error) {
+    if (w->promised_bytes && w->promised_bytes != w->written_bytes)
+        return error_set(error, LEVEE_INTERNAL, "%s: %llu bytes were written where its header says %llu", w->path,
+                         (unsigned long long)w->written_bytes, (unsigned long long)w->promised_bytes);
+    if (fsync(w->descriptor))
+        return error_set(error, LEVEE_IO_ERROR, "%s: %s; is the disk full?", w->temporary, strerror(errno));
+    levee_status status = flush(w, error);
+    if (status == LEVEE_OK && rename(w->temporary, w->path))
+        status = error_set(error, LEVEE_IO_ERROR, "%s: cannot be replaced: %s", w->path, strerror(errno));
+    return status;
 }
 
 levee_status file_writer_commit(file_writer *w, levee_error *error) {
-    levee_status status = fsync(w->descriptor) ? error_set(error, LEVEE_IO_ERROR, "%s: %s; is the disk full?",
-                                                           w->temporary, strerror(errno))
-                                               : flush(w, error);
-    if (status == LEVEE_OK && rename(w->temporary, w->path))
-        status = error_set(error, LEVEE_IO_ERROR, "%s: cannot be replaced: %s", w->path, strerror(errno));
+    levee_status status = finish(w, error);
     if (status != LEVEE_OK) {
         file_writer_abandon(w);
         return status;
     }
     close(w->descriptor);
     w->descriptor = -1;
-    sync_directory(w->path);
-    return LEVEE_OK;
+    return sync_directory(w->path, error);
 }
 
 void file_writer_abandon(file_writer *w) {
-    if (w->descriptor < 0) return;
+    if (w->descriptor < 0 || !w->temporary[0]) return;
     close(w->descriptor);
     unlink(w->temporary);
     w->descriptor = -1;

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "memory/ledger.h"
+#include "text/buffer.h"
 
 enum {
     CHUNK_BYTES = 64 * 1024, /* read at a time; also the row buffer's first size */
@@ -21,7 +22,7 @@ enum {
 
 /* Invariants: chunk_used <= chunk_filled <= CHUNK_BYTES; held_bytes <= capacity; chunk_offset is the place in the
  * file of chunk[0]. */
-struct rows {
+struct row_reader {
     char *path;
     int file;
     bool paragraphs;
@@ -47,11 +48,11 @@ static uint64_t trimmed(const char *text, uint64_t bytes) {
     return bytes;
 }
 
-static levee_status bad_row(const rows *r, const row *place, levee_error *error, const char *format, ...)
+static levee_status bad_row(const row_reader *r, const text_row *place, levee_error *error, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
 /* "path: line 17: what is wrong; remedy" */
-static levee_status bad_row(const rows *r, const row *place, levee_error *error, const char *format, ...) {
+static levee_status bad_row(const row_reader *r, const text_row *place, levee_error *error, const char *format, ...) {
     char what[LEVEE_ERROR_BYTES / 2];
     va_list arguments;
     va_start(arguments, format);
@@ -62,34 +63,10 @@ static levee_status bad_row(const rows *r, const row *place, levee_error *error,
                      by_line ? place->line : place->offset, what);
 }
 
-static levee_status too_long(const rows *r, const row *place, levee_error *error) {
+static levee_status too_long(const row_reader *r, const text_row *place, levee_error *error) {
     return bad_row(r, place, error,
                    "the row has more than %" PRIu64 " bytes; split it, or allow longer ones with --max-row-bytes",
                    r->max_row_bytes);
-}
-
-/* The first byte that is not part of well-formed UTF-8 (no overlong forms, no surrogates, nothing past U+10FFFF), or
- * `bytes` when there is none. */
-static uint64_t utf8_valid_bytes(const char *text, uint64_t bytes) {
-    const unsigned char *byte = (const unsigned char *)text;
-    uint64_t at = 0;
-    while (at < bytes) {
-        unsigned char first = byte[at];
-        if (first < 0x80) {
-            at++;
-            continue;
-        }
-        uint64_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
-        if (first < 0xC2 || first > 0xF4 || length > bytes - at) return at;
-        unsigned char lowest = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
-        unsigned char highest = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
-        if (byte[at + 1] < lowest || byte[at + 1] > highest) return at;
-        for (uint64_t i = 2; i < length; i++) {
-            if ((byte[at + i] & 0xC0) != 0x80) return at;
-        }
-        at += length;
-    }
-    return at;
 }
 
 static bool ends_with(const char *text, const char *ending) {
@@ -99,7 +76,7 @@ static bool ends_with(const char *text, const char *ending) {
 }
 
 /* Reads until `bytes` are there or the file ends; *filled says how many came. */
-static levee_status read_at(const rows *r, char *to, uint64_t bytes, uint64_t offset, uint64_t *filled,
+static levee_status read_at(const row_reader *r, char *to, uint64_t bytes, uint64_t offset, uint64_t *filled,
                             levee_error *error) {
     *filled = 0;
     while (*filled < bytes) {
@@ -115,13 +92,13 @@ static levee_status read_at(const rows *r, char *to, uint64_t bytes, uint64_t of
     return LEVEE_OK;
 }
 
-levee_status rows_open(rows **result, const char *path, uint64_t max_row_bytes, levee_error *error) {
+levee_status rows_open(row_reader **result, const char *path, uint64_t max_row_bytes, levee_error *error) {
     *result = NULL;
     if (max_row_bytes == 0 || max_row_bytes > UINT32_MAX) {
         return error_set(error, LEVEE_USAGE, "--max-row-bytes: %" PRIu64 " is not between 1 and %" PRIu32,
                          max_row_bytes, UINT32_MAX);
     }
-    rows *r = ledger_alloc(LEVEE_DATA, sizeof *r);
+    row_reader *r = ledger_alloc(LEVEE_DATA, sizeof *r);
     if (!r) return error_out_of_memory(error, path, sizeof *r);
     r->file = -1;
     r->max_row_bytes = max_row_bytes;
@@ -161,7 +138,7 @@ fail:
     return status;
 }
 
-void rows_close(rows *r) {
+void rows_close(row_reader *r) {
     if (!r) return;
     json_decref(r->object);
     if (r->file >= 0) close(r->file);
@@ -171,7 +148,7 @@ void rows_close(rows *r) {
     ledger_free(r);
 }
 
-levee_status rows_source(const rows *r, uint64_t *bytes, int64_t *modified_ns, levee_error *error) {
+levee_status rows_source(const row_reader *r, uint64_t *bytes, int64_t *modified_ns, levee_error *error) {
     struct stat about;
     if (fstat(r->file, &about) != 0) {
         return error_set(error, LEVEE_IO_ERROR, "%s: cannot be examined: %s", r->path, strerror(errno));
@@ -181,7 +158,7 @@ levee_status rows_source(const rows *r, uint64_t *bytes, int64_t *modified_ns, l
     return LEVEE_OK;
 }
 
-levee_status rows_reserve(rows *r, uint64_t bytes, levee_error *error) {
+levee_status rows_reserve(row_reader *r, uint64_t bytes, levee_error *error) {
     if (bytes <= r->capacity) return LEVEE_OK;
     char *larger = ledger_resize(LEVEE_IO, r->held, bytes);
     if (!larger) return error_out_of_memory(error, r->path, bytes);
@@ -192,7 +169,7 @@ levee_status rows_reserve(rows *r, uint64_t bytes, levee_error *error) {
 
 /* Appends to the held bytes, doubling their buffer. That never passes max_row_bytes + 2 * CHUNK_BYTES: too_long comes
  * first. */
-static levee_status hold(rows *r, const char *bytes, uint64_t count, levee_error *error) {
+static levee_status hold(row_reader *r, const char *bytes, uint64_t count, levee_error *error) {
     uint64_t needed = r->held_bytes + count;
     if (needed > r->capacity) {
         uint64_t most = r->max_row_bytes + 2 * CHUNK_BYTES;
@@ -208,7 +185,7 @@ static levee_status hold(rows *r, const char *bytes, uint64_t count, levee_error
 
 /* Appends the next line, with its line end, to the held bytes. Nothing is appended at the end of the file. `place` is
  * the row that the line would belong to, for messages. */
-static levee_status hold_line(rows *r, const row *place, levee_error *error) {
+static levee_status hold_line(row_reader *r, const text_row *place, levee_error *error) {
     for (;;) {
         if (r->chunk_used == r->chunk_filled) {
             r->chunk_offset += r->chunk_filled;
@@ -266,7 +243,7 @@ static const char *json_type_name(const json_t *value) {
 }
 
 /* Takes the text out of the parsed object, or says why there is none. */
-static levee_status text_of_object(rows *r, row *current, levee_error *error) {
+static levee_status text_of_object(row_reader *r, text_row *current, levee_error *error) {
     const json_t *object = r->object;
     if (!json_is_object(object)) {
         return bad_row(r, current, error, "the row is %s, not an object; write it as {\"text\": \"...\"}",
@@ -295,9 +272,9 @@ static levee_status text_of_object(rows *r, row *current, levee_error *error) {
 }
 
 /* Turns the held bytes [0, current->bytes) into the row's text. */
-static levee_status extract_text(rows *r, row *current, levee_error *error) {
-    uint64_t valid = utf8_valid_bytes(r->held, current->bytes);
-    if (valid < current->bytes) {
+static levee_status extract_text(row_reader *r, text_row *current, levee_error *error) {
+    uint64_t valid;
+    if (!utf8_is_valid(r->held, current->bytes, &valid)) {
         return bad_row(r, current, error, "byte %" PRIu64 " of the row (0x%02X) is not UTF-8; save the file as UTF-8",
                        valid + 1, (unsigned char)r->held[valid]);
     }
@@ -318,15 +295,15 @@ static levee_status extract_text(rows *r, row *current, levee_error *error) {
                    problem.text, problem.column);
 }
 
-static void forget_current(rows *r) {
+static void forget_current(row_reader *r) {
     json_decref(r->object);
     r->object = NULL;
     r->held_bytes = 0;
 }
 
-levee_status rows_next(rows *r, row *next, levee_error *error) {
+levee_status rows_next(row_reader *r, text_row *next, levee_error *error) {
     forget_current(r);
-    *next = (row){0};
+    *next = (text_row){0};
     if (!r->chunk) r->chunk = ledger_alloc(LEVEE_IO, CHUNK_BYTES);
     if (!r->chunk) return error_out_of_memory(error, r->path, CHUNK_BYTES);
     for (;;) {
@@ -350,9 +327,9 @@ levee_status rows_next(rows *r, row *next, levee_error *error) {
     return extract_text(r, next, error);
 }
 
-levee_status rows_read(rows *r, uint64_t offset, uint32_t bytes, row *read, levee_error *error) {
+levee_status rows_read(row_reader *r, uint64_t offset, uint32_t bytes, text_row *read, levee_error *error) {
     forget_current(r);
-    *read = (row){.offset = offset, .bytes = bytes};
+    *read = (text_row){.offset = offset, .bytes = bytes};
     levee_status status = rows_reserve(r, bytes, error);
     if (status != LEVEE_OK) return status;
     uint64_t filled;

@@ -6,7 +6,7 @@
  * order mark at the start of the file are passed over.
  *
  * A row is an offset and a length in bytes, so that it can be read again without what precedes it.
- * Not thread-safe: one `rows` belongs to one thread. Buffers are booked under `io`. */
+ * Not thread-safe: one reader belongs to one thread. Buffers are booked under `io`. */
 #ifndef LEVEE_DATA_ROWS_H
 #define LEVEE_DATA_ROWS_H
 
@@ -14,34 +14,34 @@
 
 #include "levee.h"
 
-typedef struct rows rows;
+typedef struct row_reader row_reader;
 
-typedef struct row {
+typedef struct text_row {
     uint64_t offset;  /* of its first byte in the file */
     uint32_t bytes;   /* in the file, without the line end */
     uint64_t line;    /* of its first byte, from 1; 0 when the row was read by its offset */
-    const char *text; /* UTF-8, may hold NUL bytes, not NUL-terminated; valid until the next call on the `rows` */
+    const char *text; /* UTF-8, may hold NUL bytes, not NUL-terminated; valid until the next call on the reader */
     uint64_t text_bytes;
-} row;
+} text_row;
 
 /* Opens a file. A row of more than `max_row_bytes` (1 to 2^32 - 1) is an error when it is reached: LEVEE_BAD_DATA.
  * Fails with LEVEE_MISSING_INPUT when the file cannot be opened. The caller closes the result; `path` is copied. */
-levee_status rows_open(rows **result, const char *path, uint64_t max_row_bytes, levee_error *error);
+levee_status rows_open(row_reader **result, const char *path, uint64_t max_row_bytes, levee_error *error);
 
 /* NULL is allowed. */
-void rows_close(rows *r);
+void rows_close(row_reader *r);
 
 /* What tells a changed file from an unchanged one. */
-levee_status rows_source(const rows *r, uint64_t *bytes, int64_t *modified_ns, levee_error *error);
+levee_status rows_source(const row_reader *r, uint64_t *bytes, int64_t *modified_ns, levee_error *error);
 
 /* Makes room for a row of `bytes`, so that rows_read of one that long takes no memory of ours. */
-levee_status rows_reserve(rows *r, uint64_t bytes, levee_error *error);
+levee_status rows_reserve(row_reader *r, uint64_t bytes, levee_error *error);
 
 /* The next row in the order of the file; `text` is NULL at the end. A row that cannot be used is LEVEE_BAD_DATA with
  * its line number. */
-levee_status rows_next(rows *r, row *next, levee_error *error);
+levee_status rows_next(row_reader *r, text_row *next, levee_error *error);
 
 /* The row at an offset that rows_next reported, with its length then. Independent of where rows_next is. */
-levee_status rows_read(rows *r, uint64_t offset, uint32_t bytes, row *read, levee_error *error);
+levee_status rows_read(row_reader *r, uint64_t offset, uint32_t bytes, text_row *read, levee_error *error);
 
 #endif

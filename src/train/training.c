@@ -13,7 +13,7 @@ static levee_status build_graphs(training *t, levee_error *error) {
     trainable_set without_dropout = t->settings.trained;
     without_dropout.dropout = 0;
     levee_status status = model_build_loss(&t->loss, source, &t->settings.trained, error);
-    if (status == LEVEE_OK) status = graph_differentiate(&t->loss, error);
+    if (status == LEVEE_OK && !t->settings.evaluate_only) status = graph_differentiate(&t->loss, error);
     if (status == LEVEE_OK) status = model_build_loss(&t->evaluated, source, &without_dropout, error);
     return status;
 }
@@ -48,7 +48,7 @@ levee_status training_plan(training *t, session *model, const training_settings 
     t->settings = *settings;
     machine_rates rates;
     levee_status status = build_graphs(t, error);
-    if (status == LEVEE_OK) status = layout_make(&model->lasting, &t->loss, true, error);
+    if (status == LEVEE_OK) status = layout_make(&model->lasting, &t->loss, !settings->evaluate_only, error);
     if (status == LEVEE_OK) status = warm_up(t, &rates, error);
     if (status == LEVEE_OK) {
         search_request request = {.g = &t->loss,
@@ -121,7 +121,9 @@ levee_status training_start(training *t, levee_error *error) {
     point_batch(&t->evaluate_batch, &t->evaluate_pass);
     t->train_losses = executor_data(&t->train_pass, plan_find(&t->planned.chosen, VALUE_LOSSES));
     t->evaluate_losses = executor_data(&t->evaluate_pass, plan_find(&t->evaluation, VALUE_LOSSES));
-    optimizer_open(&t->updates, &t->settings.optimizer, &s->lasting, s->memory.base, s->device, s->state);
+    if (!t->settings.evaluate_only)
+        optimizer_open(&t->updates, &t->settings.optimizer, &s->lasting, s->memory.base, s->device,
+                       s->state);
     return LEVEE_OK;
 }
 

@@ -18,6 +18,7 @@ typedef struct training_settings {
     uint32_t longest_tokens; /* rows of the longest sequence of any data that will be seen */
     uint32_t step_tokens;    /* rows of an effective batch, at most */
     uint64_t seed;
+    bool evaluate_only;      /* no gradients and no optimizer: only training_evaluate is of use */
 } training_settings;
 
 typedef struct training {

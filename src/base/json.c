@@ -1,0 +1,110 @@
+/* JSON files: see json.h. */
+#include "base/json.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "memory/ledger.h"
+
+levee_status json_object_parse(json_t **object, const char *path, const char *text, uint64_t bytes,
+                               levee_error *error) {
+    json_error_t problem;
+    *object = NULL;
+    json_t *parsed = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &problem);
+    if (json_is_object(parsed)) {
+        *object = parsed;
+        return LEVEE_OK;
+    }
+    if (!parsed && json_error_code(&problem) == json_error_out_of_memory)
+        return error_out_of_memory(error, path, bytes);
+    if (parsed) {
+        json_decref(parsed);
+        return error_set(error, LEVEE_BAD_DATA, "%s: line 1, column 1: an object { ... } is needed", path);
+    }
+    /* The parser quotes what it found; a message is one line. */
+    for (char *c = problem.text; *c; c++)
+        if ((unsigned char)*c < ' ') *c = ' ';
+    return error_set(error, LEVEE_BAD_DATA, "%s: line %d, column %d: %s", path, problem.line, problem.column,
+                     problem.text);
+}
+
+levee_status json_object_read(json_t **object, const char *path, uint64_t limit_bytes, levee_error *error) {
+    char *text = NULL;
+    uint64_t bytes = 0;
+    *object = NULL;
+    levee_status status = file_read(path, limit_bytes, &text, &bytes, error);
+    if (status == LEVEE_OK) status = json_object_parse(object, path, text, bytes, error);
+    ledger_free(text);
+    return status;
+}
+
+levee_status json_object_write(const json_t *object, const char *path, levee_error *error) {
+    char *text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
+    if (!text) return error_out_of_memory(error, path, 4096);
+    file_writer writer;
+    levee_status status = file_writer_open(&writer, path, error);
+    if (status == LEVEE_OK) status = file_writer_write(&writer, text, strlen(text), error);
+    if (status == LEVEE_OK) status = file_writer_write(&writer, "\n", 1, error);
+    if (status == LEVEE_OK) status = file_writer_commit(&writer, error);
+    file_writer_abandon(&writer);
+    json_free_t release;
+    json_get_alloc_funcs(NULL, &release);
+    release(text);
+    return status;
+}
+
+void json_refuse(json_reader *r, const char *key, const char *format, ...) {
+    if (r->status != LEVEE_OK) return;
+    char problem[256];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(problem, sizeof problem, format, arguments);
+    va_end(arguments);
+    r->status = error_set(r->error, LEVEE_BAD_DATA, "%s: %s%s%s: %s", r->path, r->section ? r->section : "",
+                          r->section ? "." : "", key, problem);
+}
+
+bool json_is_absent(const json_t *value) {
+    return !value || json_is_null(value);
+}
+
+const json_t *json_find(const json_reader *r, const char *key) {
+    const json_t *value = json_object_get(r->object, key);
+    return json_is_absent(value) ? NULL : value;
+}
+
+int64_t json_read_whole(json_reader *r, const char *key, int64_t least, int64_t most, int64_t otherwise) {
+    const json_t *value = json_find(r, key);
+    if (!value && otherwise >= 0) return otherwise;
+    int64_t number = json_integer_value(value);
+    if (json_is_integer(value) && number >= least && number <= most) return number;
+    json_refuse(r, key, "a whole number from %lld to %lld is needed", (long long)least, (long long)most);
+    return least;
+}
+
+double json_read_positive(json_reader *r, const char *key, double otherwise) {
+    const json_t *value = json_find(r, key);
+    if (!value && !isnan(otherwise)) return otherwise;
+    double number = json_number_value(value);
+    if (json_is_number(value) && number > 0 && isfinite(number)) return number;
+    json_refuse(r, key, "a number above 0 is needed");
+    return 1;
+}
+
+bool json_read_flag(json_reader *r, const char *key, bool otherwise) {
+    const json_t *value = json_find(r, key);
+    if (!value) return otherwise;
+    if (!json_is_boolean(value)) json_refuse(r, key, "true or false is needed");
+    return json_is_true(value);
+}
+
+const char *json_read_text(json_reader *r, const char *key, const char *otherwise) {
+    const json_t *value = json_find(r, key);
+    if (!value) return otherwise;
+    if (!json_is_string(value)) json_refuse(r, key, "a text in quotes is needed");
+    return json_is_string(value) ? json_string_value(value) : otherwise;
+}

@@ -1,0 +1,32 @@
+/* metrics.jsonl: one JSON object a step, appended and readable at once. Formats into a fixed buffer, allocates nothing. */
+#ifndef LEVEE_REPORT_METRICS_H
+#define LEVEE_REPORT_METRICS_H
+
+#include "levee.h"
+
+typedef struct step_report {
+    uint64_t step; /* from 1 */
+    double loss, learning_rate, gradient_norm, tokens_per_second, seconds;
+    double validation_loss;     /* NaN when there was no validation */
+    uint64_t tokens, trained_tokens;
+    uint64_t held_bytes, peak_bytes, predicted_bytes, budget_bytes;
+    const uint64_t *planned_bytes; /* [LEVEE_CATEGORY_COUNT] */
+    uint64_t steps;             /* of the whole run */
+    uint32_t passes;
+} step_report;
+
+typedef struct metrics {
+    int descriptor; /* -1 when closed */
+} metrics;
+
+/* Starts an empty file. metrics_close accepts a closed one. */
+levee_status metrics_open(metrics *m, const char *path, levee_error *error);
+void metrics_close(metrics *m);
+levee_status metrics_write(metrics *m, const step_report *report, levee_error *error);
+
+enum { PROGRESS_BYTES = 256 };
+
+/* One readable line about a step. */
+void metrics_progress(char line[PROGRESS_BYTES], const step_report *report);
+
+#endif

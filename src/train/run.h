@@ -1,0 +1,33 @@
+/* What train, eval and generate share: a session from options, data splits, and evaluation. */
+#ifndef LEVEE_TRAIN_RUN_H
+#define LEVEE_TRAIN_RUN_H
+
+#include "data/dataset.h"
+#include "train/options.h"
+#include "train/training.h"
+
+typedef struct run {
+    const levee_options *options;
+    levee_print *print;
+    void *context;
+    session model;
+} run;
+
+/* Opens the model inside the budget. run_close accepts a run that failed to open. */
+levee_status run_open(run *r, const levee_options *options, levee_print *print, void *context, levee_error *error);
+void run_close(run *r);
+
+/* A line to the caller of the library. */
+void run_print(const run *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Opens a split; its index goes into the adapter path. */
+levee_status run_open_data(run *r, dataset **data, const char *split, levee_error *error);
+
+/* What the options say trains. */
+trainable_set run_trainable(const levee_options *o);
+
+/* Mean loss a token over the first `examples` rows (or all, when there are fewer). `ids` [max_sequence_tokens] is scratch. */
+levee_status run_evaluate(run *r, training *engine, dataset *data, uint64_t examples, uint32_t *ids, double *loss,
+                          levee_error *error);
+
+#endif
