@@ -1,4 +1,5 @@
-/* Packing lifetimes into offsets: against exhaustive search where that is possible, against the bound where it is not. */
+/* Packing lifetimes into offsets: against exhaustive search where that is possible, against the bound where it is
+ * not. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,7 +33,9 @@ static double seconds_now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static uint64_t round_up(uint64_t bytes, uint64_t alignment) { return (bytes + alignment - 1) / alignment * alignment; }
+static uint64_t round_up(uint64_t bytes, uint64_t alignment) {
+    return (bytes + alignment - 1) / alignment * alignment;
+}
 
 /* Overlaps found pair by pair, and the promises of pack_offsets; pack_verify must agree. */
 static void assert_packed(const pack_item *items, uint32_t count, uint64_t alignment, uint64_t peak) {
@@ -46,7 +49,7 @@ static void assert_packed(const pack_item *items, uint32_t count, uint64_t align
             const pack_item *b = &items[k];
             bool together = a->first <= b->last && b->first <= a->last;
             bool overlap = a->offset < b->offset + b->bytes && b->offset < a->offset + a->bytes;
-            if (a->bytes && b->bytes) assert_false(together && overlap);
+            if (a->bytes && b->bytes && together && overlap) fail_msg("%u and %u overlap", i, k);
         }
     }
     assert_int_equal(highest, peak);
@@ -155,8 +158,8 @@ static recorder random_training_graph(uint64_t seed) {
         forward_layer(&r, layer, outputs[l], x[l]);
         x[l + 1] = outputs[l][layer->operators - 1];
     }
-    uint32_t gradient = run(&r, r.items[x[layers]].bytes, random_between(&state, 1, 400000), x[layers], inputs[1],
-                            NOTHING);
+    uint32_t gradient =
+        run(&r, r.items[x[layers]].bytes, random_between(&state, 1, 400000), x[layers], inputs[1], NOTHING);
     for (uint32_t l = layers; l-- > 0;) {
         const random_layer *layer = &kinds[mixed ? l % KINDS : 0];
         if (again[l]) forward_layer(&r, layer, outputs[l], x[l]);
@@ -186,7 +189,9 @@ typedef struct llama {
     uint32_t rope;
 } llama;
 
-static uint64_t rows_of(const llama *m, uint64_t columns) { return 4 * columns * m->shape->tokens; }
+static uint64_t rows_of(const llama *m, uint64_t columns) {
+    return 4 * columns * m->shape->tokens;
+}
 
 enum { RANK = 8, PANEL_BYTES = 3000000 };
 
@@ -233,7 +238,8 @@ static uint32_t llama_linear_gradient(llama *m, uint32_t dy, uint32_t x, uint32_
 static uint32_t llama_backward(llama *m, llama_layer *l, uint32_t dy) {
     const llama_shape *s = m->shape;
     recorder *r = &m->r;
-    if (s->full) l->inner[0] = l->inner[1] = l->inner[2] = l->inner[3] = l->inner[4] = l->inner[5] = l->inner[6] = NOTHING;
+    if (s->full)
+        l->inner[0] = l->inner[1] = l->inner[2] = l->inner[3] = l->inner[4] = l->inner[5] = l->inner[6] = NOTHING;
     uint32_t product = llama_linear_gradient(m, dy, l->product, l->inner[6], s->intermediate, NOTHING);
     uint32_t gate = run(r, rows_of(m, s->intermediate), 0, product, l->gate, l->up);
     uint32_t up = record(r, rows_of(m, s->intermediate));
@@ -270,7 +276,8 @@ static recorder llama_graph(const llama_shape *shape) {
         x = layers[l].out;
     }
     uint32_t norm = run(r, rows_of(&m, shape->hidden), 0, x, NOTHING, NOTHING), inverse = record(r, rows_of(&m, 1));
-    uint32_t dy = run(r, rows_of(&m, shape->hidden), 25000000, norm, labels, NOTHING), losses = record(r, rows_of(&m, 1));
+    uint32_t dy = run(r, rows_of(&m, shape->hidden), 25000000, norm, labels, NOTHING),
+             losses = record(r, rows_of(&m, 1));
     dy = run(r, rows_of(&m, shape->hidden), 0, dy, x, inverse);
     for (uint32_t l = shape->layers; l-- > 0;) {
         if (shape->recompute) llama_forward(&m, &layers[l], l ? layers[l - 1].out : embedded);
@@ -350,43 +357,85 @@ static uint32_t random_items(pack_item *items, uint64_t *state, uint32_t count, 
     return count;
 }
 
+/* Eight items that cannot be packed into their bound (found by search: such are rare); {bytes, first, last}. */
+static const pack_item above_their_bound[][EXHAUSTIVE_ITEMS] = {
+    {{4, 0, 0, 0}, {1, 0, 2, 0}, {1, 1, 3, 0}, {3, 1, 1, 0}, {2, 2, 4, 0}, {1, 2, 2, 0}, {2, 3, 3, 0}, {3, 4, 4, 0}},
+    {{2, 0, 1, 0}, {3, 0, 0, 0}, {2, 1, 2, 0}, {1, 1, 3, 0}, {1, 2, 3, 0}, {1, 2, 2, 0}, {3, 3, 4, 0}, {2, 4, 4, 0}},
+    {{2, 0, 1, 0}, {4, 0, 0, 0}, {2, 1, 2, 0}, {2, 1, 3, 0}, {1, 2, 3, 0}, {1, 2, 2, 0}, {3, 3, 5, 0}, {3, 4, 4, 0}},
+    {{2, 0, 1, 0}, {2, 0, 0, 0}, {1, 1, 3, 0}, {1, 1, 2, 0}, {1, 2, 3, 0}, {1, 2, 2, 0}, {2, 3, 5, 0}, {2, 4, 4, 0}},
+    {{1, 0, 2, 0}, {5, 0, 0, 0}, {1, 1, 3, 0}, {4, 1, 1, 0}, {3, 2, 4, 0}, {1, 2, 2, 0}, {2, 3, 3, 0}, {3, 4, 4, 0}},
+};
+
+/* Items that fill `load` bytes at every instruction, so that any gap in a packing shows; fewer than asked at the end.
+ */
+static uint32_t tight_items(pack_item *items, uint64_t *state, uint32_t most, uint32_t load) {
+    uint32_t count = 0, alive = 0, now = 0, free_bytes = load;
+    uint32_t living[EXHAUSTIVE_ITEMS];
+    for (;; now++) {
+        while (free_bytes && count < most) {
+            uint32_t bytes =
+                random_between(state, 1, free_bytes < 3 ? free_bytes : random_between(state, 3, free_bytes));
+            items[count] = (pack_item){.bytes = bytes, .first = now, .last = UINT32_MAX};
+            living[alive++] = count++;
+            free_bytes -= bytes;
+        }
+        if (count == most) break;
+        for (uint32_t dying = random_between(state, 1, alive); dying > 0; dying--) {
+            uint32_t which = random_between(state, 0, alive - 1);
+            items[living[which]].last = now;
+            free_bytes += (uint32_t)items[living[which]].bytes;
+            living[which] = living[--alive];
+        }
+    }
+    for (uint32_t i = 0; i < count; i++)
+        if (items[i].last == UINT32_MAX) items[i].last = now;
+    return count;
+}
+
 static void few_items_are_packed_as_every_order_would(void **test_state) {
     (void)test_state;
+    enum { KNOWN = sizeof above_their_bound / sizeof above_their_bound[0] };
     uint64_t state = 7;
-    uint32_t above_bound = 0;
-    for (uint32_t round = 0; round < 250; round++) {
+    for (uint32_t round = 0; round < 150; round++) {
         pack_item items[EXHAUSTIVE_ITEMS], copy[EXHAUSTIVE_ITEMS];
         uint64_t alignment = round % 3 ? 1 : 64, peak, least = UINT64_MAX;
-        uint32_t few = round % 10 ? random_between(&state, 1, EXHAUSTIVE_ITEMS - 1) : EXHAUSTIVE_ITEMS;
-        uint32_t count = random_items(items, &state, few, round % 2 ? 9 : 1000, random_between(&state, 2, 12));
+        uint32_t count = round % 5 ? random_between(&state, 1, EXHAUSTIVE_ITEMS - 1) : EXHAUSTIVE_ITEMS;
+        if (round < KNOWN) {
+            count = EXHAUSTIVE_ITEMS;
+            memcpy(items, above_their_bound[round], sizeof items);
+            for (uint32_t i = 0; i < count; i++) items[i].bytes *= alignment;
+        } else if (round % 2) {
+            tight_items(items, &state, count, random_between(&state, 4, 12));
+        } else {
+            random_items(items, &state, count, round % 4 ? 9 : 1000, random_between(&state, 2, 12));
+        }
         memcpy(copy, items, sizeof copy);
         assert_int_equal(pack_offsets(items, count, alignment, &peak, NULL), LEVEE_OK);
         assert_packed(items, count, alignment, peak);
         try_orders(copy, 0, count, alignment, 0, &least);
         assert_int_equal(peak, least);
         uint64_t bound = pack_lower_bound(items, count, alignment, NULL);
-        assert_true(bound <= peak);
-        above_bound += bound < peak;
+        assert_true(round < KNOWN ? bound < peak : bound <= peak);
     }
-    assert_true(above_bound > 0); /* else the search for the least was never put to the test */
 }
 
 static void no_packing_is_smaller_for_tiny_sizes(void **test_state) {
     (void)test_state;
+    enum { KNOWN = sizeof above_their_bound / sizeof above_their_bound[0] };
     uint64_t state = 99;
-    uint32_t above_bound = 0;
-    for (uint32_t round = 0; round < 4000; round++) {
+    for (uint32_t round = 0; round < 5000; round++) {
         pack_item items[EXHAUSTIVE_ITEMS];
-        uint32_t count = random_items(items, &state, random_between(&state, 5, 8), 4, 10);
+        uint32_t count = EXHAUSTIVE_ITEMS;
+        if (round < KNOWN)
+            memcpy(items, above_their_bound[round], sizeof items);
+        else
+            count =
+                tight_items(items, &state, random_between(&state, 5, EXHAUSTIVE_ITEMS), random_between(&state, 4, 9));
         uint64_t peak;
         assert_int_equal(pack_offsets(items, count, 1, &peak, NULL), LEVEE_OK);
         assert_packed(items, count, 1, peak);
-        uint64_t bound = pack_lower_bound(items, count, 1, NULL);
-        if (bound == peak) continue;
-        above_bound++;
-        assert_false(exists_below(items, 0, count, peak - 1));
+        if (peak > pack_lower_bound(items, count, 1, NULL)) assert_false(exists_below(items, 0, count, peak - 1));
     }
-    assert_true(above_bound > 0);
 }
 
 static void bound_is_the_most_alive_at_once(void **test_state) {
@@ -509,7 +558,8 @@ static void edges_are_handled(void **test_state) {
         pack_item items[2] = {{.bytes = wrong[i].bytes, .first = wrong[i].first, .last = wrong[i].last}};
         items[1] = items[0];
         levee_error error = {0};
-        if (pack_offsets(items, 2, wrong[i].alignment, &peak, &error) != wrong[i].expected) fail_msg("%s", wrong[i].what);
+        if (pack_offsets(items, 2, wrong[i].alignment, &peak, &error) != wrong[i].expected)
+            fail_msg("%s", wrong[i].what);
         assert_true(error.message[0] && error.status == wrong[i].expected);
     }
     /* As large as can be, and at the last instruction there is. */
@@ -523,25 +573,33 @@ static void edges_are_handled(void **test_state) {
 
 static void refused_memory_is_an_error(void **test_state) {
     (void)test_state;
-    uint64_t state = 3, peak;
-    pack_item items[500];
-    uint32_t count = random_items(items, &state, 500, 1000, 100);
-    uint64_t bound = pack_lower_bound(items, count, ALIGNMENT, NULL);
-    uint64_t before = ledger_booked(LEVEE_CATEGORY_COUNT), refused = 0;
-    for (uint64_t more = 0; more < 400000; more += 1000) {
+    static const llama_shape small = {"2 layers, LoRA", 2, 64, 32, 192, 4, 100, false, false};
+    recorder r = llama_graph(&small);
+    uint64_t peak = 0, bound = pack_lower_bound(r.items, r.count, ALIGNMENT, NULL);
+    uint64_t before = ledger_booked(LEVEE_CATEGORY_COUNT);
+    uint32_t packings_refused = 0, checks_refused = 0, done = 0;
+    for (uint64_t more = 0; done < 3; more += 200) {
         levee_error error = {0};
         ledger_set_budget(before + more);
-        levee_status status = pack_offsets(items, count, ALIGNMENT, &peak, &error);
-        assert_int_equal(pack_lower_bound(items, count, ALIGNMENT, NULL), bound);
-        levee_status verified = pack_verify(items, count, NULL);
+        uint64_t bound_within = pack_lower_bound(r.items, r.count, ALIGNMENT, NULL);
+        levee_status packed = pack_offsets(r.items, r.count, ALIGNMENT, &peak, &error);
+        levee_status verified = pack_verify(r.items, r.count, NULL);
         ledger_set_budget(UINT64_MAX);
         assert_int_equal(ledger_booked(LEVEE_CATEGORY_COUNT), before);
-        assert_true(status == LEVEE_OK || status == LEVEE_DOES_NOT_FIT);
-        refused += status != LEVEE_OK;
-        if (status == LEVEE_OK) assert_packed(items, count, ALIGNMENT, peak);
-        if (status == LEVEE_OK) assert_true(verified == LEVEE_OK || verified == LEVEE_DOES_NOT_FIT);
+        assert_int_equal(bound_within, bound);
+        if (packed != LEVEE_OK) {
+            assert_int_equal(packed, LEVEE_DOES_NOT_FIT);
+            assert_true(error.message[0]);
+            packings_refused++;
+            checks_refused += verified == LEVEE_DOES_NOT_FIT;
+        } else {
+            assert_int_equal(verified, LEVEE_OK);
+            assert_packed(r.items, r.count, ALIGNMENT, peak);
+            done++;
+        }
     }
-    assert_true(refused > 0 && refused < 400);
+    assert_true(checks_refused > 0 && packings_refused > checks_refused);
+    free(r.items);
 }
 
 static void same_input_gives_same_output(void **test_state) {
@@ -567,7 +625,7 @@ static double ratio_of(recorder *r, double *seconds) {
     if (pack_offsets(r->items, r->count, ALIGNMENT, &peak, &error) != LEVEE_OK) fail_msg("%s", error.message);
     *seconds = seconds_now() - start;
     assert_true(peak >= bound);
-    if (r->count <= 6000)
+    if (r->count <= 3000)
         assert_packed(r->items, r->count, ALIGNMENT, peak);
     else if (pack_verify(r->items, r->count, &error) != LEVEE_OK)
         fail_msg("%s", error.message);
@@ -613,7 +671,8 @@ static void llama_graphs_are_packed_tightly(void **test_state) {
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         recorder r = llama_graph(&shapes[i]);
         double seconds, ratio = ratio_of(&r, &seconds);
-        print_message("  %-30s %5u items: peak / bound %.4f in %.1f ms\n", shapes[i].name, r.count, ratio, 1e3 * seconds);
+        print_message("  %-30s %5u items: peak / bound %.4f in %.1f ms\n", shapes[i].name, r.count, ratio,
+                      1e3 * seconds);
         assert_true(ratio <= 1.02);
         free(r.items);
     }
@@ -634,7 +693,8 @@ static recorder repeated(const llama_shape *shape, uint32_t count) {
     return all;
 }
 
-/* Sanitizers and emulators are slower than what the goals are about: the limit here is wide, the figure is printed. */
+/* Sanitizers and emulators are slower than what the goals are about: the limit here is wide, the figure is printed.
+ */
 static void many_items_take_little_time(void **test_state) {
     (void)test_state;
     static const llama_shape deep = {"80 layers, LoRA, recompute", 80, 1024, 256, 2816, 16, 511, false, true};

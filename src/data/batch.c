@@ -21,7 +21,7 @@ bool batch_add(batch *b, const uint32_t *ids, const uint8_t *loss_mask, uint32_t
         b->labels[row] = counts ? (int32_t)ids[t + 1] : -1;
         b->positions[row] = (int32_t)t;
         b->starts[row] = (int32_t)start;
-        b->examples[row] = (int32_t)example;
+        if (b->examples) b->examples[row] = (int32_t)example;
         b->targets += counts;
     }
     b->tokens += rows;

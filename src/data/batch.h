@@ -22,7 +22,8 @@ typedef struct batch {
     int32_t *labels;    /* the next token, or -1 where the loss does not count */
     int32_t *positions; /* within the sequence, from 0 */
     int32_t *starts;    /* index in the batch of the sequence's first row */
-    int32_t *examples;  /* the example's number in the step; with positions, part of the key of random numbers */
+    int32_t *examples;  /* may be NULL; the example's number in the step; with positions, part of the key of random
+                           numbers */
 } batch;
 
 /* Empties the batch; capacity and arrays stay. */

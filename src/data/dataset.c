@@ -96,9 +96,40 @@ static uint64_t hash_ids(const dataset *d, uint64_t seed) {
     return XXH64(d->ids.ids, count_after_cutting(d) * sizeof d->ids.ids[0], seed);
 }
 
-/* Tells tokenizers apart by what they do. The text has what they differ in: words, case, digits, white space,
- * contractions, marks that combine, scripts without spaces, symbols outside the basic plane. A difference that it
- * does not show is left to the sample of rows, and to dataset_read, which compares lengths. */
+/* Folds the tokens of a text into *hash. A text that the tokenizer refuses counts as one without tokens. */
+static levee_status hash_text(dataset *d, const char *text, uint64_t bytes, uint64_t *hash, levee_error *error) {
+    levee_status status = encode(d, text, bytes, error);
+    if (status != LEVEE_OK && status != LEVEE_BAD_DATA) return status;
+    uint64_t count = status == LEVEE_OK ? d->ids.count : 0;
+    *hash = count ? XXH64(d->ids.ids, count * sizeof d->ids.ids[0], *hash) : *hash + 1;
+    return LEVEE_OK;
+}
+
+/* Folds what every token stands for, and how that text is tokenised again, into *hash; a few tokens at a time, so
+ * that it takes little memory. */
+static levee_status hash_vocabulary(dataset *d, uint64_t *hash, levee_error *error) {
+    enum { SLICE = 256 };
+    uint32_t slice[SLICE], size = tokenizer_vocabulary_size(d->tokens);
+    for (uint32_t first = 0; first < size; first += SLICE) {
+        uint32_t count = size - first < SLICE ? size - first : SLICE;
+        for (uint32_t i = 0; i < count; i++) slice[i] = first + i;
+        char *text = NULL;
+        uint64_t bytes = 0;
+        levee_status status = tokenizer_decode(d->tokens, slice, count, false, &text, &bytes, error);
+        if (status == LEVEE_OK) {
+            *hash = XXH64(text, bytes, *hash);
+            status = hash_text(d, text, bytes, hash, error);
+        }
+        ledger_free(text);
+        if (status != LEVEE_OK) return status;
+    }
+    return LEVEE_OK;
+}
+
+/* Tells tokenizers apart by what they do: with their own vocabulary, and with a text that has what they treat
+ * differently: words, case, digits, white space, contractions, marks that combine, scripts without spaces, symbols
+ * outside the basic plane. A difference that none of this shows is left to the sample of rows, and to dataset_read,
+ * which compares lengths. */
 static levee_status fingerprint_tokenizer(dataset *d, uint64_t *fingerprint, levee_error *error) {
     static const char probe[] =
         "The quick brown fox jumps over the lazy dog.\n\n  It's 1234567890 o'clock; WE'LL see\r\n"
@@ -110,17 +141,12 @@ static levee_status fingerprint_tokenizer(dataset *d, uint64_t *fingerprint, lev
         "\xE0\xA4\xA8\xE0\xA4\xAE\xE0\xA4\xB8\xE0\xA5\x8D\xE0\xA4\xA4\xE0\xA5\x87 "
         "\xE4\xBD\xA0\xE5\xA5\xBD\xE4\xB8\x96\xE7\x95\x8C \xE3\x81\x93\xE3\x82\x93 "
         "\xF0\x9F\x99\x82\xE2\x80\x94\xEF\xAC\x81\xC2\xA0 ";
-    levee_status status = encode(d, probe, sizeof probe - 1, error);
-    if (status == LEVEE_BAD_DATA) d->ids.count = 0; /* it does not know all of these characters, and that tells too */
-    if (status != LEVEE_OK && status != LEVEE_BAD_DATA) return status;
-    uint64_t facts[] = {
-        XXH64(d->ids.ids, d->ids.count * sizeof d->ids.ids[0], 0),
-        tokenizer_vocabulary_size(d->tokens),
-        (uint64_t)tokenizer_bos(d->tokens),
-        (uint64_t)tokenizer_eos(d->tokens),
-    };
+    uint64_t facts[] = {0, (uint64_t)tokenizer_bos(d->tokens), (uint64_t)tokenizer_eos(d->tokens),
+                        tokenizer_vocabulary_size(d->tokens)};
+    levee_status status = hash_text(d, probe, sizeof probe - 1, &facts[0], error);
+    if (status == LEVEE_OK) status = hash_vocabulary(d, &facts[0], error);
     *fingerprint = XXH64(facts, sizeof facts, 0);
-    return LEVEE_OK;
+    return status;
 }
 
 /* Rows 0, 1, 2, 4, 8, ... are the sample: few, spread, and known while the rows go by. */

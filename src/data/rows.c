@@ -271,6 +271,36 @@ static levee_status text_of_object(row_reader *r, text_row *current, levee_error
     return bad_row(r, current, error, "the row has no field \"text\"; write it as {\"text\": \"...\"}");
 }
 
+/* The most memory that the JSON library takes for a row, rounded up generously: strings are collected in a buffer
+ * that doubles and then copied, and each value has a head and a place in its container's table. */
+static uint64_t parse_bytes(const char *json, uint64_t bytes) {
+    uint64_t values = 1;
+    bool in_string = false;
+    for (uint64_t i = 0; i < bytes; i++) {
+        if (json[i] == '"') in_string = !in_string;
+        if (in_string && json[i] == '\\') i++;
+        values += !in_string && (json[i] == ',' || json[i] == ':' || json[i] == '[' || json[i] == '{');
+    }
+    return 4096 + 6 * bytes + 1024 * values;
+}
+
+/* Parses the held bytes. Whether the memory can be had is asked first, in one piece: Jansson 2.14 ignores a refusal
+ * while it collects a string and then writes past the end of what it has. */
+static levee_status parse_json(row_reader *r, const text_row *current, levee_error *error) {
+    uint64_t needed = parse_bytes(r->held, current->bytes);
+    void *probe = ledger_alloc(LEVEE_RUNTIME, needed);
+    if (!probe) return error_out_of_memory(error, r->path, needed);
+    ledger_free(probe);
+    /* Numbers as reals: a field that we do not read may hold an integer of any size. */
+    json_error_t problem;
+    r->object =
+        json_loadb(r->held, current->bytes, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &problem);
+    if (r->object) return LEVEE_OK;
+    if (json_error_code(&problem) == json_error_out_of_memory) return error_out_of_memory(error, r->path, needed);
+    return bad_row(r, current, error, "is not JSON: %s (column %d); write one object per line, {\"text\": \"...\"}",
+                   problem.text, problem.column);
+}
+
 /* Turns the held bytes [0, current->bytes) into the row's text. */
 static levee_status extract_text(row_reader *r, text_row *current, levee_error *error) {
     uint64_t valid;
@@ -283,16 +313,8 @@ static levee_status extract_text(row_reader *r, text_row *current, levee_error *
         current->text_bytes = unify_line_ends(r->held, current->bytes);
         return LEVEE_OK;
     }
-    /* Numbers as reals: a field that we do not read may hold an integer of any size. */
-    json_error_t problem;
-    r->object =
-        json_loadb(r->held, current->bytes, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &problem);
-    if (r->object) return text_of_object(r, current, error);
-    if (json_error_code(&problem) == json_error_out_of_memory) {
-        return error_out_of_memory(error, r->path, current->bytes);
-    }
-    return bad_row(r, current, error, "is not JSON: %s (column %d); write one object per line, {\"text\": \"...\"}",
-                   problem.text, problem.column);
+    levee_status status = parse_json(r, current, error);
+    return status == LEVEE_OK ? text_of_object(r, current, error) : status;
 }
 
 static void forget_current(row_reader *r) {

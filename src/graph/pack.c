@@ -1,7 +1,7 @@
 /* From lifetimes to offsets: see pack.h.
  *
- * An order of the items, each put at the lowest offset where it fits among those already placed, gives a packing; every
- * optimal packing is given by some order (its own, by offset). So the search is one for an order.
+ * An order of the items, each put at the lowest offset where it fits among those already placed, gives a packing;
+ * every optimal packing is given by some order (its own, by offset). So the search is one for an order.
  *
  * What makes it fast is where the placed items are kept: time is cut into spans, an item that lives in one or two of
  * them is kept with those, and the few that live longer are kept in one list of their own. To place an item, only the
@@ -15,12 +15,14 @@
 #include "memory/ledger.h"
 
 enum {
-    EXACT_ITEMS = 8,       /* up to here every order is tried */
+    EXACT_ITEMS = 8, /* up to here every order is tried */
     MOST_SPANS = 256,
     ITEMS_PER_SPAN = 32,
-    LONG_LIVED = 2,        /* an item that reaches over more than this many spans */
-    LOOKS_PER_ITEM = 8000, /* how long the local search may go on: placed items looked at, per item to place */
-    LEAST_LOOKS = 4000000
+    LONG_LIVED = 2, /* an item that reaches over more than this many spans */
+    /* How long the local search may go on: placed items looked at (about 2 ns each), and packings begun. */
+    LOOKS_PER_ITEM = 3000,
+    LEAST_LOOKS = 16000000,
+    MOST_ATTEMPTS = 20000
 };
 
 /* An item that takes room. */
@@ -62,7 +64,9 @@ typedef struct packer {
     uint64_t looks; /* done so far */
 } packer;
 
-static bool is_long_lived(const member *m) { return m->last_span - m->first_span >= LONG_LIVED; }
+static bool is_long_lived(const member *m) {
+    return m->last_span - m->first_span >= LONG_LIVED;
+}
 
 /* Raises `offset` past the blocks of a shelf that are in the way of m, as far as they begin below its end. */
 static uint64_t rise(packer *p, shelf *s, const member *m, uint64_t offset) {
@@ -122,7 +126,8 @@ static void keep_best(packer *p, uint64_t peak) {
     memcpy(p->best_order, p->order, p->count * sizeof *p->order);
 }
 
-/* Packs in p->order, until an item ends at or above `limit`: then says false and gives that item's place in the order. */
+/* Packs in p->order, until an item ends at or above `limit`: then says false and gives that item's place in the
+ * order. */
 static bool pack_in_order(packer *p, uint64_t limit, uint32_t *failed) {
     uint64_t peak = 0;
     for (uint32_t s = 0; s <= p->span_count; s++) p->shelves[s].count = 0;
@@ -153,12 +158,23 @@ static void greedy_order(packer *p, greedy kind) {
         double size = (double)m->bytes, life = (double)(m->last - m->first) + 1;
         double key = 0, then = kind == BY_SIZE ? life : size;
         switch (kind) {
-        case BY_SIZE: key = size; break;
-        case BY_LIFETIME: key = life; break;
-        case BY_AREA: key = size * life; break;
-        case BY_START: key = -(double)m->first; break;
-        case BY_END: key = (double)m->last; break;
-        case GREEDY_COUNT: break;
+        case BY_SIZE:
+            key = size;
+            break;
+        case BY_LIFETIME:
+            key = life;
+            break;
+        case BY_AREA:
+            key = size * life;
+            break;
+        case BY_START:
+            key = -(double)m->first;
+            break;
+        case BY_END:
+            key = (double)m->last;
+            break;
+        case GREEDY_COUNT:
+            break;
         }
         p->keys[i] = (sort_key){key, then, i};
     }
@@ -166,27 +182,27 @@ static void greedy_order(packer *p, greedy kind) {
     for (uint32_t i = 0; i < p->count; i++) p->order[i] = p->keys[i].member;
 }
 
-/* A packing in p->order that fails is mended by moving the item that failed towards the front: what was placed before it
- * left it no room. How far is varied; after many failures the search starts again from the best order. */
-static void search_locally(packer *p, uint64_t most_looks) {
-    uint64_t random = 1;
-    uint32_t failed = 0, failures = 0;
+/* An order that fails is mended by moving the item that failed towards the front, to a random place: what was placed
+ * before it left it no room. At first the aim is half-way to the bound, which fails early and so tries much; when
+ * half of the time is gone, any improvement will do. */
+static void search_locally(packer *p) {
+    uint64_t looks = (uint64_t)p->count * LOOKS_PER_ITEM, random = 1;
+    if (looks < LEAST_LOOKS) looks = LEAST_LOOKS;
     memcpy(p->order, p->best_order, p->count * sizeof *p->order);
-    while (p->looks < most_looks && p->best_peak > p->lower_bound) {
-        if (pack_in_order(p, p->best_peak, &failed)) {
-            failures = 0;
+    for (uint32_t attempt = 0; attempt < MOST_ATTEMPTS && p->looks < looks; attempt++) {
+        uint64_t excess = p->best_peak - p->lower_bound;
+        if (!excess) return;
+        uint32_t failed;
+        if (pack_in_order(p, p->looks < looks / 2 ? p->lower_bound + (excess + 1) / 2 : p->best_peak, &failed))
             continue;
-        }
         random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-        uint32_t to = failed ? (uint32_t)((random >> 33) % failed) : 0;
-        uint32_t moved = p->order[failed];
+        uint32_t to = failed ? (uint32_t)((random >> 33) % failed) : 0, moved = p->order[failed];
         memmove(p->order + to + 1, p->order + to, (failed - to) * sizeof *p->order);
         p->order[to] = moved;
-        if (++failures % 64 == 0) memcpy(p->order, p->best_order, p->count * sizeof *p->order);
     }
 }
 
-/* The state of trying every order: members by index, so that each set of equal orders is met once. */
+/* Trying every order. */
 typedef struct exact_search {
     const packer *p;
     uint64_t offsets[EXACT_ITEMS], best_offsets[EXACT_ITEMS];
@@ -208,7 +224,8 @@ static uint64_t exact_fit(const exact_search *e, uint32_t index, uint32_t depth)
 }
 
 /* Extends the packing of `depth` members by every other one. A packing whose offsets have the smallest sum among the
- * optimal ones is met when its members are placed by rising offset, so an offset below the last one ends the branch. */
+ * optimal ones is met when its members are placed by rising offset, so an offset below the last one ends the branch.
+ */
 static void try_orders(exact_search *e, uint32_t depth, uint32_t used, uint64_t peak) {
     uint32_t count = e->p->count;
     if (depth == count) {
@@ -240,12 +257,10 @@ static void search(packer *p) {
         greedy_order(p, kind);
         pack_in_order(p, p->best_peak, &failed);
     }
-    if (p->count <= EXACT_ITEMS) {
+    if (p->count <= EXACT_ITEMS)
         search_exactly(p);
-        return;
-    }
-    uint64_t most_looks = (uint64_t)p->count * LOOKS_PER_ITEM;
-    search_locally(p, most_looks > LEAST_LOOKS ? most_looks : LEAST_LOOKS);
+    else
+        search_locally(p);
 }
 
 static int compare_instructions(const void *left, const void *right) {
@@ -265,12 +280,12 @@ static uint32_t span_of(const packer *p, uint32_t instruction) {
     return low;
 }
 
-/* Cuts time so that about as many members begin in each span, and makes a shelf for each. `starts` is scratch [count]. */
+/* Cuts time so that about as many members begin in each span, and makes a shelf for each. `starts` is scratch
+ * [count]. */
 static levee_status make_shelves(packer *p, uint32_t *starts, levee_error *error) {
     for (uint32_t i = 0; i < p->count; i++) starts[i] = p->members[i].first;
     qsort(starts, p->count, sizeof *starts, compare_instructions);
-    for (uint32_t s = 1; s < p->span_count; s++)
-        p->span_starts[s] = starts[(uint64_t)s * p->count / p->span_count];
+    for (uint32_t s = 1; s < p->span_count; s++) p->span_starts[s] = starts[(uint64_t)s * p->count / p->span_count];
     uint64_t blocks = 0;
     for (uint32_t i = 0; i < p->count; i++) {
         member *m = &p->members[i];
@@ -298,16 +313,17 @@ static levee_status take_members(packer *p, const pack_item *items, uint32_t cou
     for (uint32_t i = 0; i < count; i++) {
         uint64_t bytes;
         if (items[i].last < items[i].first)
-            return error_set(error, LEVEE_INTERNAL, "plan: buffer %u dies at instruction %u, before its birth at %u", i,
-                             items[i].last, items[i].first);
+            return error_set(error, LEVEE_INTERNAL, "plan: buffer %u dies at instruction %u, before its birth at %u",
+                             i, items[i].last, items[i].first);
         if (__builtin_add_overflow(items[i].bytes, alignment - 1, &bytes) ||
             __builtin_add_overflow(total, bytes & ~(alignment - 1), &total))
             return error_set(error, LEVEE_DOES_NOT_FIT,
                              "plan: the buffers up to number %u have more bytes than can be addressed; "
-                             "give a smaller --batch-size or --max-seq-length", i);
+                             "give a smaller --batch-size or --max-seq-length",
+                             i);
         if (!items[i].bytes) continue;
-        p->members[p->count++] = (member){
-            .bytes = bytes & ~(alignment - 1), .first = items[i].first, .last = items[i].last, .item = i};
+        p->members[p->count++] =
+            (member){.bytes = bytes & ~(alignment - 1), .first = items[i].first, .last = items[i].last, .item = i};
     }
     return LEVEE_OK;
 }
@@ -326,8 +342,8 @@ static levee_status open_packer(packer *p, const pack_item *items, uint32_t coun
     if (!p->span_count) p->span_count = 1;
     p->span_starts = ledger_alloc_array(LEVEE_RUNTIME, p->span_count, sizeof *p->span_starts);
     p->shelves = ledger_alloc_array(LEVEE_RUNTIME, p->span_count + 1, sizeof *p->shelves);
-    if (!p->members || !p->order || !p->best_order || !p->offsets || !p->best_offsets || !p->keys || !p->span_starts ||
-        !p->shelves)
+    if (!p->members || !p->order || !p->best_order || !p->offsets || !p->best_offsets || !p->keys ||
+        !p->span_starts || !p->shelves)
         return error_out_of_memory(error, "packing the plan", count * sizeof *p->members);
     levee_status status = take_members(p, items, count, alignment, error);
     if (status == LEVEE_OK) status = make_shelves(p, p->order, error);
@@ -368,25 +384,125 @@ levee_status pack_offsets(pack_item *items, uint32_t count, uint64_t alignment, 
     return status;
 }
 
-/* The bytes alive when item `at` begins; UINT64_MAX when they overflow. */
-static uint64_t live_bytes(const pack_item *items, uint32_t count, uint64_t alignment, uint32_t instruction) {
-    uint64_t live = 0;
+/* A birth or a death. */
+typedef struct event {
+    uint32_t instruction, item;
+} event;
+
+static int compare_events(const void *left, const void *right) {
+    const event *a = left, *b = right;
+    if (a->instruction != b->instruction) return a->instruction < b->instruction ? -1 : 1;
+    return (a->item > b->item) - (a->item < b->item);
+}
+
+/* The births [count] and then the deaths [count] of all items, each in order; NULL when memory is refused. */
+static event *make_events(const pack_item *items, uint32_t count) {
+    event *births = ledger_alloc_array(LEVEE_RUNTIME, 2 * (uint64_t)count, sizeof *births);
+    if (!births) return NULL;
+    event *deaths = births + count;
     for (uint32_t i = 0; i < count; i++) {
-        uint64_t bytes;
-        if (items[i].first > instruction || items[i].last < instruction) continue;
-        if (__builtin_add_overflow(items[i].bytes, alignment - 1, &bytes) ||
-            __builtin_add_overflow(live, bytes & ~(alignment - 1), &live))
-            return UINT64_MAX;
+        births[i] = (event){items[i].first, i};
+        deaths[i] = (event){items[i].last, i};
     }
+    qsort(births, count, sizeof *births, compare_events);
+    qsort(deaths, count, sizeof *deaths, compare_events);
+    return births;
+}
+
+/* UINT64_MAX when that overflows, and then the bound is that too. */
+static uint64_t rounded(uint64_t bytes, uint64_t alignment) {
+    return bytes > UINT64_MAX - (alignment - 1) ? UINT64_MAX : (bytes + alignment - 1) & ~(alignment - 1);
+}
+
+static uint64_t live_at(const pack_item *items, uint32_t count, uint64_t alignment, uint32_t instruction) {
+    uint64_t live = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (items[i].first <= instruction && instruction <= items[i].last &&
+            __builtin_add_overflow(live, rounded(items[i].bytes, alignment), &live))
+            return UINT64_MAX;
     return live;
 }
 
 uint64_t pack_lower_bound(const pack_item *items, uint32_t count, uint64_t alignment, uint32_t *instruction) {
-    if (instruction) *instruction = 0;
-    return live_bytes(items, count, alignment, 0);
+    uint64_t most = 0, live = 0;
+    uint32_t where = 0;
+    event *births = make_events(items, count), *deaths = births ? births + count : NULL;
+    for (uint32_t i = 0, dead = 0; i < count; i++) {
+        uint32_t now = births ? births[i].instruction : items[i].first;
+        if (births) {
+            for (; deaths[dead].instruction < now; dead++) live -= rounded(items[deaths[dead].item].bytes, alignment);
+            if (__builtin_add_overflow(live, rounded(items[births[i].item].bytes, alignment), &live)) {
+                most = UINT64_MAX;
+                where = now;
+                break;
+            }
+        } else {
+            live = live_at(items, count, alignment, now); /* without memory: slower, and as right */
+        }
+        if (live > most || (live == most && now < where)) {
+            most = live;
+            where = now;
+        }
+    }
+    ledger_free(births);
+    if (instruction) *instruction = where;
+    return most;
+}
+
+/* The place in `live`, item indices by rising offset, of the first item at or above `offset`. */
+static uint32_t find_place(const pack_item *items, const uint32_t *live, uint32_t live_count, uint64_t offset) {
+    uint32_t low = 0, high = live_count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (items[live[middle]].offset < offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Walks through time with the items that are alive, by offset. These never overlap, or the walk has ended: so a
+ * newborn need only be compared with its two neighbours. */
+static levee_status sweep(const pack_item *items, uint32_t count, const event *births, uint32_t *live,
+                          levee_error *error) {
+    const event *deaths = births + count;
+    uint32_t live_count = 0;
+    for (uint32_t i = 0, dead = 0; i < count; i++) {
+        for (; deaths[dead].instruction < births[i].instruction; dead++) {
+            const pack_item *gone = &items[deaths[dead].item];
+            if (!gone->bytes) continue;
+            uint32_t place = find_place(items, live, live_count, gone->offset);
+            live_count--;
+            memmove(live + place, live + place + 1, (live_count - place) * sizeof *live);
+        }
+        uint32_t born = births[i].item, other = born;
+        const pack_item *item = &items[born];
+        if (!item->bytes) continue;
+        uint32_t place = find_place(items, live, live_count, item->offset);
+        if (place < live_count && items[live[place]].offset < item->offset + item->bytes) other = live[place];
+        if (place && items[live[place - 1]].offset + items[live[place - 1]].bytes > item->offset)
+            other = live[place - 1];
+        if (other != born)
+            return error_set(error, LEVEE_INTERNAL, "plan: buffers %u and %u overlap while both are alive", other,
+                             born);
+        memmove(live + place + 1, live + place, (live_count - place) * sizeof *live);
+        live[place] = born;
+        live_count++;
+    }
+    return LEVEE_OK;
 }
 
 levee_status pack_verify(const pack_item *items, uint32_t count, levee_error *error) {
-    (void)items; (void)count; (void)error;
-    return LEVEE_OK;
+    for (uint32_t i = 0; i < count; i++)
+        if (items[i].last < items[i].first || items[i].bytes > UINT64_MAX - items[i].offset)
+            return error_set(error, LEVEE_INTERNAL, "plan: buffer %u has no sound lifetime or place", i);
+    event *births = make_events(items, count);
+    uint32_t *live = ledger_alloc_array(LEVEE_RUNTIME, count, sizeof *live);
+    levee_status status =
+        births && live ? sweep(items, count, births, live, error)
+                       : error_out_of_memory(error, "checking the plan", count * (2 * sizeof *births + sizeof *live));
+    ledger_free(births);
+    ledger_free(live);
+    return status;
 }

@@ -1,116 +1,173 @@
-/* adapter_config.json: see adapter.h. */
+/* PEFT's LoRA adapters: see adapter.h. */
 #include "model/adapter.h"
 
-#include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "base/json.h"
 
 static const char config_name[] = "adapter_config.json";
+static const char tensors_name[] = "adapter_model.safetensors";
 
-static bool is_set(const json_t *object, const char *key) {
-    const json_t *value = json_object_get(object, key);
-    if (!value || json_is_null(value) || json_is_false(value)) return false;
+enum { MOST_RANK = 4096, MOST_LAYERS = 4096 };
+
+/* Present with another value than the one that stands for "not used". */
+static bool is_set(const json_reader *r, const char *key) {
+    const json_t *value = json_find(r, key);
+    if (!value || json_is_false(value)) return false;
     if (json_is_object(value)) return json_object_size(value) > 0;
     if (json_is_array(value)) return json_array_size(value) > 0;
     return true;
 }
 
-static levee_status refuse(levee_error *error, const char *path, const char *key, const char *problem) {
-    return error_set(error, LEVEE_BAD_DATA, "%s: %s: %s", path, key, problem);
+/* Ways to start that take something out of the base weights: such an adapter fits only the changed base. */
+static void refuse_changed_base(json_reader *r) {
+    static const char *const harmless[] = {"gaussian", "orthogonal", "eva"};
+    const json_t *start = json_find(r, "init_lora_weights");
+    if (!start || json_is_boolean(start)) return;
+    const char *name = json_string_value(start);
+    for (unsigned i = 0; i < sizeof harmless / sizeof *harmless && name; i++)
+        if (!strcmp(name, harmless[i])) return;
+    json_refuse(r, "init_lora_weights",
+                "'%.40s' changes the base weights; convert the adapter to plain LoRA with PEFT",
+                name ? name : "(no text)");
 }
 
-static levee_status refuse_other_adapters(const json_t *object, const char *path, levee_error *error) {
-    static const char *const unsupported[] = {"use_dora",      "modules_to_save", "rank_pattern", "alpha_pattern",
-                                              "fan_in_fan_out", "lora_bias",      "use_qalora",   "target_parameters",
-                                              "layer_replication", "trainable_token_indices", "use_bdlora", "exclude_modules"};
-    const char *type = json_string_value(json_object_get(object, "peft_type"));
-    const char *bias = json_string_value(json_object_get(object, "bias"));
-    if (!type || strcmp(type, "LORA"))
-        return refuse(error, path, "peft_type", "only a PEFT adapter of type LORA is read");
-    if (bias && strcmp(bias, "none")) return refuse(error, path, "bias", "only none is supported");
+static void refuse_other_adapters(json_reader *r) {
+    static const char *const unsupported[] = {"use_dora",        "modules_to_save",   "rank_pattern",
+                                              "alpha_pattern",   "fan_in_fan_out",    "lora_bias",
+                                              "use_qalora",      "target_parameters", "layer_replication",
+                                              "exclude_modules", "use_bdlora",        "trainable_token_indices",
+                                              "arrow_config",    "kasa_config",       "alora_invocation_tokens",
+                                              "velora_config",   "monteclora_config", "megatron_config",
+                                              "loftq_config",    "corda_config",      "lora_ga_config"};
+    const char *type = json_read_text(r, "peft_type", "");
+    if (!*type && json_find(r, "fine_tune_type"))
+        json_refuse(r, "peft_type", "is missing; this is an mlx-lm adapter, convert it to PEFT's format");
+    if (strcmp(type, "LORA"))
+        json_refuse(r, "peft_type", "'%.40s' is not supported; a PEFT adapter of type LORA is read", type);
+    if (strcmp(json_read_text(r, "bias", "none"), "none")) json_refuse(r, "bias", "only none is supported");
     for (unsigned i = 0; i < sizeof unsupported / sizeof *unsupported; i++)
-        if (is_set(object, unsupported[i])) return refuse(error, path, unsupported[i], "is not supported");
-    return LEVEE_OK;
+        if (is_set(r, unsupported[i])) json_refuse(r, unsupported[i], "is not supported; train a plain LoRA adapter");
+    refuse_changed_base(r);
 }
 
-static levee_status read_targets(adapter_config *c, const json_t *targets, const char *path, levee_error *error) {
+static void read_targets(json_reader *r, adapter_config *c) {
+    const json_t *targets = json_find(r, "target_modules");
     if (json_is_string(targets) && !strcmp(json_string_value(targets), "all-linear")) {
         for (unsigned p = 0; p < PROJECTION_COUNT; p++) c->targets[p] = true;
-        return LEVEE_OK;
+        return;
     }
-    if (!json_array_size(targets))
-        return refuse(error, path, "target_modules", "a list of projections or \"all-linear\" is needed");
-    size_t i;
-    json_t *target;
-    json_array_foreach(targets, i, target) {
-        const char *name = json_is_string(target) ? json_string_value(target) : "";
-        model_projection projection = model_projection_find(name);
+    if (json_is_string(targets))
+        json_refuse(r, "target_modules", "the pattern '%.60s' is not supported; list the projections",
+                    json_string_value(targets));
+    else if (!json_array_size(targets))
+        json_refuse(r, "target_modules", "a list of projections or \"all-linear\" is needed");
+    for (size_t i = 0; i < json_array_size(targets); i++) {
+        const char *name = json_string_value(json_array_get(targets, i));
+        model_projection projection = model_projection_find(name ? name : "");
         if (projection == PROJECTION_COUNT)
-            return error_set(error, LEVEE_BAD_DATA,
-                             "%s: target_modules: '%.60s' is no projection of this family; there are q_proj, k_proj, "
-                             "v_proj, o_proj, gate_proj, up_proj and down_proj",
-                             path, name);
-        c->targets[projection] = true;
+            json_refuse(
+                r, "target_modules",
+                "'%.60s' is no projection of this family; there are q_proj, k_proj, v_proj, o_proj, gate_proj, "
+                "up_proj and down_proj",
+                name ? name : "(no text)");
+        else
+            c->targets[projection] = true;
     }
-    return LEVEE_OK;
 }
 
-static levee_status read_layers(adapter_config *c, const json_t *layers, const char *path, levee_error *error) {
+/* Layers come as null (all), one number, or a list in any order; the list must fill a range, each layer once. */
+static void read_layers(json_reader *r, adapter_config *c) {
+    static const char key[] = "layers_to_transform";
+    const json_t *layers = json_find(r, key);
     c->layer_count = UINT32_MAX;
-    if (!layers || json_is_null(layers)) return LEVEE_OK;
-    size_t count = json_array_size(layers);
-    bool consecutive = count > 0;
+    if (!layers || (json_is_array(layers) && !json_array_size(layers))) return;
+    bool seen[MOST_LAYERS] = {false};
+    size_t count = json_is_array(layers) ? json_array_size(layers) : 1, first = MOST_LAYERS, last = 0;
     for (size_t i = 0; i < count; i++) {
-        json_int_t layer = json_integer_value(json_array_get(layers, i));
-        if (i == 0) c->first_layer = (uint32_t)layer;
-        consecutive = consecutive && layer >= 0 && layer == (json_int_t)(c->first_layer + i);
+        const json_t *layer = json_is_array(layers) ? json_array_get(layers, i) : layers;
+        json_int_t number = json_integer_value(layer);
+        if (!json_is_integer(layer) || number < 0 || number >= MOST_LAYERS) {
+            json_refuse(r, key, "a list of layer numbers is needed");
+            return;
+        }
+        if (seen[number]) json_refuse(r, key, "layer %lld is there twice", (long long)number);
+        seen[number] = true;
+        if ((size_t)number < first) first = (size_t)number;
+        if ((size_t)number > last) last = (size_t)number;
     }
+    if (last - first + 1 != count) json_refuse(r, key, "only consecutive layers are supported");
+    c->first_layer = (uint32_t)first;
     c->layer_count = (uint32_t)count;
-    return consecutive ? LEVEE_OK : refuse(error, path, "layers_to_transform", "only consecutive layers are supported");
+}
+
+/* "layers" is the only pattern under which the families here keep their layers. */
+static void check_layers_pattern(json_reader *r) {
+    const json_t *pattern = json_find(r, "layers_pattern");
+    if (json_is_array(pattern) && json_array_size(pattern) == 1) pattern = json_array_get(pattern, 0);
+    if (!pattern || (json_is_array(pattern) && !json_array_size(pattern))) return;
+    const char *name = json_string_value(pattern);
+    if (!name || (*name && strcmp(name, "layers"))) json_refuse(r, "layers_pattern", "only layers is supported");
+}
+
+static void read_scale(json_reader *r, adapter_config *c) {
+    c->rank = (uint32_t)json_read_whole(r, "r", 1, MOST_RANK, 8);
+    c->alpha = json_read_positive(r, "lora_alpha", 8);
+    const json_t *dropout = json_find(r, "lora_dropout");
+    c->dropout = json_number_value(dropout);
+    if ((dropout && !json_is_number(dropout)) || !(c->dropout >= 0 && c->dropout < 1))
+        json_refuse(r, "lora_dropout", "a number from 0 to below 1 is needed");
+    /* Rank-stabilised LoRA scales by alpha / sqrt(rank): the same as a larger alpha. */
+    if (json_read_flag(r, "use_rslora", false)) c->alpha *= sqrt((double)c->rank);
 }
 
 levee_status adapter_config_read(adapter_config *config, const char *directory, levee_error *error) {
     char path[FILE_PATH_BYTES];
     memset(config, 0, sizeof *config);
     if (!file_join(path, directory, config_name) || !file_exists(path))
-        return error_set(error, LEVEE_MISSING_INPUT, "%s: holds no adapter_config.json; an adapter directory is needed",
-                         directory);
-    json_error_t problem;
-    json_t *object = json_load_file(path, JSON_REJECT_DUPLICATES, &problem);
-    if (!object) return error_set(error, LEVEE_BAD_DATA, "%s: line %d: %s", path, problem.line, problem.text);
-    levee_status status = refuse_other_adapters(object, path, error);
-    if (status == LEVEE_OK) status = read_targets(config, json_object_get(object, "target_modules"), path, error);
-    if (status == LEVEE_OK) status = read_layers(config, json_object_get(object, "layers_to_transform"), path, error);
-    const json_t *rank = json_object_get(object, "r"), *alpha = json_object_get(object, "lora_alpha");
-    const json_t *dropout = json_object_get(object, "lora_dropout");
-    json_int_t r = rank ? json_integer_value(rank) : 8;
-    config->alpha = alpha ? json_number_value(alpha) : 8;
-    config->dropout = dropout ? json_number_value(dropout) : 0;
-    if (status == LEVEE_OK && (r < 1 || r > 4096)) status = refuse(error, path, "r", "a rank from 1 to 4096 is needed");
-    if (status == LEVEE_OK && !isfinite(config->alpha)) status = refuse(error, path, "lora_alpha", "is not a number");
-    config->rank = (uint32_t)r;
-    if (json_is_true(json_object_get(object, "use_rslora"))) config->alpha *= sqrt((double)r);
-    const char *base = json_string_value(json_object_get(object, "base_model_name_or_path"));
-    if (base && strlen(base) < sizeof config->base_model) memcpy(config->base_model, base, strlen(base) + 1);
+        return error_set(error, LEVEE_MISSING_INPUT, "%s: holds no %s; an adapter directory is needed", directory,
+                         config_name);
+    json_t *object;
+    levee_status status = json_object_read(&object, path, JSON_FILE_LIMIT_BYTES, error);
+    if (status != LEVEE_OK) return status;
+    json_reader r = {.path = path, .object = object, .error = error};
+    refuse_other_adapters(&r);
+    read_targets(&r, config);
+    read_layers(&r, config);
+    check_layers_pattern(&r);
+    read_scale(&r, config);
+    const char *base = json_read_text(&r, "base_model_name_or_path", "");
+    if (strlen(base) < sizeof config->base_model)
+        memcpy(config->base_model, base, strlen(base) + 1);
+    else
+        json_refuse(&r, "base_model_name_or_path", "is too long");
     json_decref(object);
-    return status;
+    return r.status;
+}
+
+/* Both lists are NULL when memory is refused. */
+static json_t *appended(json_t *list, json_t *element) {
+    if (!json_array_append_new(list, element)) return list;
+    json_decref(list);
+    return NULL;
 }
 
 static json_t *target_list(const adapter_config *config) {
     json_t *list = json_array();
-    for (unsigned p = 0; p < PROJECTION_COUNT; p++)
+    for (unsigned p = 0; p < PROJECTION_COUNT && list; p++)
         if (config->targets[p])
-            json_array_append_new(list, json_string(strchr(model_projection_name((model_projection)p), '.') + 1));
+            list = appended(list, json_string(strchr(model_projection_name((model_projection)p), '.') + 1));
     return list;
 }
 
 static json_t *layer_list(const adapter_config *config) {
     if (config->layer_count == UINT32_MAX) return json_null();
     json_t *list = json_array();
-    for (uint32_t i = 0; i < config->layer_count; i++)
-        json_array_append_new(list, json_integer((json_int_t)(config->first_layer + i)));
+    for (uint32_t i = 0; i < config->layer_count && list; i++)
+        list = appended(list, json_integer((json_int_t)(config->first_layer + i)));
     return list;
 }
 
@@ -119,25 +176,110 @@ levee_status adapter_config_write(const adapter_config *config, const char *dire
     if (!file_join(path, directory, config_name))
         return error_set(error, LEVEE_USAGE, "%.200s...: the path is too long", directory);
     json_t *object = json_pack(
-        "{s:s, s:s, s:s, s:i, s:f, s:f, s:s, s:o, s:o, s:n, s:b, s:b, s:b, s:b, s:n, s:{}, s:{}, s:n, s:b}",
-        "peft_type", "LORA", "task_type", "CAUSAL_LM", "base_model_name_or_path", config->base_model, "r",
-        (int)config->rank, "lora_alpha", config->alpha, "lora_dropout", config->dropout, "bias", "none",
-        "target_modules", target_list(config), "layers_to_transform", layer_list(config), "layers_pattern",
-        "inference_mode", 1, "fan_in_fan_out", 0, "use_dora", 0, "use_rslora", 0, "modules_to_save", "rank_pattern",
-        "alpha_pattern", "revision", "init_lora_weights", 1);
-    char *text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
+        "{s:s, s:s, s:s?, s:i, s:f, s:f, s:s, s:o, s:o, s:n, s:b, s:b, s:b, s:b, s:n, s:{}, s:{}, s:n, s:b}",
+        "peft_type", "LORA", "task_type", "CAUSAL_LM", "base_model_name_or_path",
+        *config->base_model ? config->base_model : NULL, "r", (int)config->rank, "lora_alpha", config->alpha,
+        "lora_dropout", config->dropout, "bias", "none", "target_modules", target_list(config), "layers_to_transform",
+        layer_list(config), "layers_pattern", "inference_mode", 1, "fan_in_fan_out", 0, "use_dora", 0, "use_rslora",
+        0, "modules_to_save", "rank_pattern", "alpha_pattern", "revision", "init_lora_weights", 1);
+    levee_status status = json_object_write(object, path, error);
     json_decref(object);
-    if (!text) return error_out_of_memory(error, path, 4096);
-    file_writer writer;
-    levee_status status = file_writer_open(&writer, path, error);
-    if (status == LEVEE_OK) status = file_writer_write(&writer, text, strlen(text), error);
-    if (status == LEVEE_OK) status = file_writer_write(&writer, "\n", 1, error);
-    if (status == LEVEE_OK) status = file_writer_commit(&writer, error);
-    file_writer_abandon(&writer);
-    json_free_t release;
-    json_get_alloc_funcs(NULL, &release);
-    release(text);
     return status;
+}
+
+void adapter_tensor_name(char name[TENSOR_NAME_BYTES], uint32_t layer, model_projection projection, bool is_b) {
+    snprintf(name, TENSOR_NAME_BYTES, "base_model.model.model.layers.%u.%s.lora_%c.weight", layer,
+             model_projection_name(projection), is_b ? 'B' : 'A');
+}
+
+/* Width of a projection's input and of its output. */
+static uint64_t projection_width(const model_config *m, model_projection projection, bool output) {
+    uint64_t query = (uint64_t)m->heads * m->head_dim, key = (uint64_t)m->kv_heads * m->head_dim;
+    switch (projection) {
+    case PROJECTION_Q:
+        return output ? query : m->hidden_size;
+    case PROJECTION_K:
+    case PROJECTION_V:
+        return output ? key : m->hidden_size;
+    case PROJECTION_O:
+        return output ? m->hidden_size : query;
+    case PROJECTION_GATE:
+    case PROJECTION_UP:
+        return output ? m->intermediate_size : m->hidden_size;
+    case PROJECTION_DOWN:
+        return output ? m->hidden_size : m->intermediate_size;
+    case PROJECTION_COUNT:
+        break;
+    }
+    return 0;
+}
+
+levee_status adapter_check_layers(const adapter_config *config, const model_config *model, const char *place,
+                                  levee_error *error) {
+    if (config->layer_count == UINT32_MAX) return LEVEE_OK;
+    uint64_t end = (uint64_t)config->first_layer + config->layer_count;
+    if (end <= model->layers) return LEVEE_OK;
+    return error_set(error, LEVEE_BAD_DATA,
+                     "%s: the adapter is on layers %u to %llu, but the model's last is %u; is it this model's?",
+                     place, config->first_layer, (unsigned long long)end - 1, model->layers - 1);
+}
+
+static levee_status check_tensor(const safetensors *tensors, const char *path, const char *name, uint64_t rows,
+                                 uint64_t cols, levee_error *error) {
+    const tensor_view *view = safetensors_find(tensors, name);
+    if (!view)
+        return error_set(error, LEVEE_BAD_DATA, "%s: tensor %s is missing; was the adapter saved whole?", path, name);
+    if (view->rank != 2 || view->shape[0] != rows || view->shape[1] != cols)
+        return error_set(
+            error, LEVEE_BAD_DATA,
+            "%s: tensor %s is [%llu, %llu], but [%llu, %llu] is needed; the adapter belongs to another model", path,
+            name, (unsigned long long)view->shape[0], (unsigned long long)view->shape[1], (unsigned long long)rows,
+            (unsigned long long)cols);
+    if (view->type == DTYPE_I32)
+        return error_set(error, LEVEE_BAD_DATA, "%s: tensor %s: F32, F16 or BF16 is needed", path, name);
+    return LEVEE_OK;
+}
+
+/* Everything else in the file was asked for; names the first tensor that was not. */
+static levee_status check_nothing_else(const adapter_config *config, uint32_t first, uint32_t end,
+                                       const safetensors *tensors, const char *path, levee_error *error) {
+    for (uint32_t i = 0; i < safetensors_count(tensors); i++) {
+        const char *found = safetensors_at(tensors, i)->name;
+        char name[TENSOR_NAME_BYTES];
+        bool known = false;
+        unsigned layer = UINT32_MAX;
+        if (sscanf(found, "base_model.model.model.layers.%9u.", &layer) == 1 && layer >= first && layer < end)
+            for (unsigned p = 0; p < 2 * PROJECTION_COUNT && !known; p++) {
+                adapter_tensor_name(name, layer, (model_projection)(p / 2), p % 2);
+                known = config->targets[p / 2] && !strcmp(found, name);
+            }
+        if (!known)
+            return error_set(error, LEVEE_BAD_DATA, "%s: tensor %s belongs to no projection that %s names", path,
+                             found, config_name);
+    }
+    return LEVEE_OK;
+}
+
+levee_status adapter_check_tensors(const adapter_config *config, const model_config *model,
+                                   const safetensors *tensors, const char *path, levee_error *error) {
+    levee_status status = adapter_check_layers(config, model, path, error);
+    if (status != LEVEE_OK) return status;
+    bool all = config->layer_count == UINT32_MAX;
+    uint32_t first = all ? 0 : config->first_layer, end = all ? model->layers : first + config->layer_count;
+    for (uint32_t layer = first; layer < end; layer++)
+        for (unsigned p = 0; p < PROJECTION_COUNT; p++) {
+            if (!config->targets[p]) continue;
+            char name[TENSOR_NAME_BYTES];
+            adapter_tensor_name(name, layer, (model_projection)p, false);
+            status = check_tensor(tensors, path, name, config->rank,
+                                  projection_width(model, (model_projection)p, false), error);
+            if (status != LEVEE_OK) return status;
+            adapter_tensor_name(name, layer, (model_projection)p, true);
+            status = check_tensor(tensors, path, name, projection_width(model, (model_projection)p, true),
+                                  config->rank, error);
+            if (status != LEVEE_OK) return status;
+        }
+    return check_nothing_else(config, first, end, tensors, path, error);
 }
 
 levee_status adapter_check_directory(const adapter_config *config, const char *directory, levee_error *error) {
@@ -146,11 +288,28 @@ levee_status adapter_check_directory(const adapter_config *config, const char *d
     adapter_config there;
     levee_status status = adapter_config_read(&there, directory, error);
     if (status != LEVEE_OK) return error_context(error, "--adapter-path %s is not empty", directory);
-    if (there.rank == config->rank && !memcmp(there.targets, config->targets, sizeof there.targets) &&
-        there.layer_count == config->layer_count)
+    bool same_layers = there.layer_count == config->layer_count && there.first_layer == config->first_layer;
+    if (there.rank == config->rank && !memcmp(there.targets, config->targets, sizeof there.targets) && same_layers)
         return LEVEE_OK;
-    return error_set(error, LEVEE_USAGE,
-                     "%s: holds an adapter of another shape (rank %u, this run's is %u, or other layers or projections); "
-                     "give another --adapter-path or remove it",
-                     directory, there.rank, config->rank);
+    return error_set(
+        error, LEVEE_USAGE,
+        "%s: holds an adapter of another shape (rank %u, this run's is %u, or other layers or projections); "
+        "give another --adapter-path or remove it",
+        directory, there.rank, config->rank);
+}
+
+levee_status adapter_directory_check_writable(const char *directory, const adapter_config *config,
+                                              const model_config *model, levee_error *error) {
+    char path[FILE_PATH_BYTES];
+    levee_status status = adapter_check_directory(config, directory, error);
+    if (status != LEVEE_OK) return status;
+    if (!file_join(path, directory, tensors_name) || !file_exists(path)) return LEVEE_OK;
+    safetensors *tensors;
+    status = safetensors_open(&tensors, path, error);
+    if (status == LEVEE_OK) status = adapter_check_tensors(config, model, tensors, path, error);
+    safetensors_close(tensors);
+    if (status != LEVEE_BAD_DATA) return status;
+    error_context(error, "--adapter-path %s holds another adapter; give another directory or remove it", directory);
+    if (error) error->status = LEVEE_USAGE;
+    return LEVEE_USAGE;
 }

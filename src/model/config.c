@@ -1,19 +1,21 @@
 /* config.json: see config.h. */
 #include "model/config.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 
 static const char *const projection_names[PROJECTION_COUNT] = {
     "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
     "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj",
 };
 
-const char *model_projection_name(model_projection projection) { return projection_names[projection]; }
+const char *model_projection_name(model_projection projection) {
+    return projection_names[projection];
+}
 
 model_projection model_projection_find(const char *name) {
     for (unsigned p = 0; p < PROJECTION_COUNT; p++)
@@ -22,141 +24,150 @@ model_projection model_projection_find(const char *name) {
     return PROJECTION_COUNT;
 }
 
-/* One file being read; the first failure is kept, so that the fields can be read one after the other. */
-typedef struct reader {
-    const char *path;
-    const json_t *object;
-    levee_status status;
-    levee_error *error;
-} reader;
-
-static void refuse(reader *r, const char *key, const char *problem) {
-    if (r->status == LEVEE_OK)
-        r->status = error_set(r->error, LEVEE_BAD_DATA, "%s: %s: %s", r->path, key, problem);
-}
-
-static bool is_absent(const json_t *value) { return !value || json_is_null(value); }
-
-/* A whole number within [least, most]; `otherwise` when the key is absent and not negative, else it must be there. */
-static uint32_t read_whole(reader *r, const char *key, int64_t least, int64_t most, int64_t otherwise) {
-    const json_t *value = json_object_get(r->object, key);
-    if (is_absent(value) && otherwise >= 0) return (uint32_t)otherwise;
-    json_int_t number = json_integer_value(value);
-    if (!json_is_integer(value) || number < least || number > most) {
-        char problem[128];
-        snprintf(problem, sizeof problem, "a whole number from %lld to %lld is needed", (long long)least, (long long)most);
-        refuse(r, key, problem);
-        return (uint32_t)least;
-    }
-    return (uint32_t)number;
-}
-
-static double read_number(reader *r, const json_t *object, const char *key, double otherwise) {
-    const json_t *value = json_object_get(object, key);
-    if (is_absent(value) && !isnan(otherwise)) return otherwise;
-    double number = json_number_value(value);
-    if (!json_is_number(value) || !(number > 0) || !isfinite(number)) {
-        refuse(r, key, "a positive number is needed");
-        return 1;
-    }
-    return number;
-}
-
-static bool read_flag(reader *r, const char *key, bool otherwise) {
-    const json_t *value = json_object_get(r->object, key);
-    if (is_absent(value)) return otherwise;
-    if (!json_is_boolean(value)) refuse(r, key, "true or false is needed");
-    return json_is_true(value);
-}
-
-/* Options of other models, or of this family's variants, that change what is computed. Each may be there only with the
- * value that changes nothing. */
-static void refuse_other_mathematics(reader *r) {
-    static const char *const flags[] = {"attention_bias", "mlp_bias",    "use_qk_norm",     "qk_norm",
-                                        "use_sliding_window", "is_encoder_decoder", "use_bias", "add_cross_attention"};
-    static const char *const objects[] = {"quantization_config", "sliding_window", "attn_logit_softcapping",
-                                          "final_logit_softcapping", "logits_scaling", "residual_multiplier",
-                                          "embedding_multiplier", "attention_multiplier", "num_local_experts",
-                                          "num_experts", "no_rope_layers", "query_pre_attn_scalar", "logit_scale"};
+/* Options of other models, or of this family's variants, that change what is computed. Each may be there only with
+ * the value that changes nothing. */
+static void refuse_other_mathematics(json_reader *r) {
+    static const char *const flags[] = {
+        "attention_bias",     "mlp_bias", "use_qk_norm",        "qk_norm",
+        "use_sliding_window", "use_bias", "is_encoder_decoder", "add_cross_attention",
+        "use_mrope",          "alibi",    "parallel_residual",  "use_parallel_residual"};
+    static const char *const options[] = {
+        "quantization_config",
+        "sliding_window",
+        "attn_logit_softcapping",
+        "final_logit_softcapping",
+        "logits_scaling",
+        "residual_multiplier",
+        "embedding_multiplier",
+        "attention_multiplier",
+        "query_pre_attn_scalar",
+        "logit_scale",
+        "num_local_experts",
+        "num_experts",
+        "n_routed_experts",
+        "no_rope_layers",
+        "kv_lora_rank",
+        "layer_types",
+        "clip_qkv",
+        "attention_chunk_size",
+        "scale_emb",
+        "scale_depth",
+    };
     static const char *const ones[] = {"pretraining_tp", "partial_rotary_factor"};
     for (unsigned i = 0; i < sizeof flags / sizeof *flags; i++)
-        if (read_flag(r, flags[i], false)) refuse(r, flags[i], "true is not supported for a Llama model");
-    for (unsigned i = 0; i < sizeof objects / sizeof *objects; i++)
-        if (!is_absent(json_object_get(r->object, objects[i])))
-            refuse(r, objects[i], "is not supported for a Llama model");
-    for (unsigned i = 0; i < sizeof ones / sizeof *ones; i++) {
-        const json_t *value = json_object_get(r->object, ones[i]);
-        if (!is_absent(value) && json_number_value(value) != 1) refuse(r, ones[i], "only 1 is supported");
-    }
-    const char *activation = json_string_value(json_object_get(r->object, "hidden_act"));
-    if (activation && strcmp(activation, "silu")) refuse(r, "hidden_act", "only silu is supported");
+        if (json_read_flag(r, flags[i], false)) json_refuse(r, flags[i], "true is not supported for a Llama model");
+    for (unsigned i = 0; i < sizeof options / sizeof *options; i++)
+        if (json_find(r, options[i])) json_refuse(r, options[i], "is not supported for a Llama model");
+    for (unsigned i = 0; i < sizeof ones / sizeof *ones; i++)
+        if (json_read_positive(r, ones[i], 1) != 1) json_refuse(r, ones[i], "only 1 is supported");
+    const char *activation = json_read_text(r, "hidden_act", "silu");
+    if (strcmp(activation, "silu")) json_refuse(r, "hidden_act", "'%.40s' is not supported; silu is", activation);
 }
 
-static void read_rope(reader *r, model_config *c) {
-    const json_t *newer = json_object_get(r->object, "rope_parameters");
-    const json_t *older = json_object_get(r->object, "rope_scaling");
-    const json_t *scaling = is_absent(newer) ? older : newer;
-    c->rope_theta = read_number(r, is_absent(newer) ? r->object : newer, "rope_theta", 10000.0);
-    if (is_absent(scaling)) return;
-    const char *type = json_string_value(json_object_get(scaling, "rope_type"));
-    if (!type) type = json_string_value(json_object_get(scaling, "type"));
-    if (!type || !strcmp(type, "default")) return;
-    if (strcmp(type, "llama3")) {
-        char problem[128];
-        snprintf(problem, sizeof problem, "RoPE of type '%.40s' is not supported; default and llama3 are", type);
-        refuse(r, is_absent(newer) ? "rope_scaling" : "rope_parameters", problem);
+/* The keys of a RoPE object beside its type and base. One of them without a type means that a type was left out. */
+static void refuse_missing_rope_type(json_reader *r) {
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)r->object, key, value) {
+        if (strcmp(key, "rope_theta") && strcmp(key, "partial_rotary_factor") && !json_is_absent(value))
+            json_refuse(r, key, "comes without a rope_type; default and llama3 are supported");
+    }
+}
+
+static void read_llama3_rope(json_reader *r, model_config *c, int64_t original_positions) {
+    c->rope = ROPE_LLAMA3;
+    c->rope_factor = json_read_positive(r, "factor", NAN);
+    c->rope_low_frequency_factor = json_read_positive(r, "low_freq_factor", NAN);
+    c->rope_high_frequency_factor = json_read_positive(r, "high_freq_factor", NAN);
+    c->rope_original_positions =
+        (uint32_t)json_read_whole(r, "original_max_position_embeddings", 1, INT32_MAX, original_positions);
+    if (c->rope_factor < 1) json_refuse(r, "factor", "a number from 1 upwards is needed");
+    if (c->rope_high_frequency_factor <= c->rope_low_frequency_factor)
+        json_refuse(r, "high_freq_factor", "must be larger than low_freq_factor");
+}
+
+/* The older spelling keeps the base beside the object, and wins where both are there: transformers reads it so. */
+static void read_rope(json_reader *r, model_config *c) {
+    const json_t *older = json_find(r, "rope_scaling"), *newer = json_find(r, "rope_parameters");
+    c->rope_theta = json_read_positive(r, "rope_theta", 10000.0);
+    json_reader scaling = *r;
+    bool is_older = older && !(json_is_object(older) && !json_object_size(older));
+    scaling.object = is_older ? older : newer;
+    scaling.section = is_older ? "rope_scaling" : "rope_parameters";
+    if (!scaling.object) return;
+    if (!json_is_object(scaling.object)) {
+        json_refuse(r, scaling.section, "an object or null is needed");
         return;
     }
-    c->rope = ROPE_LLAMA3;
-    c->rope_factor = read_number(r, scaling, "factor", NAN);
-    c->rope_low_frequency_factor = read_number(r, scaling, "low_freq_factor", NAN);
-    c->rope_high_frequency_factor = read_number(r, scaling, "high_freq_factor", NAN);
-    c->rope_original_positions = (uint32_t)read_number(r, scaling, "original_max_position_embeddings", NAN);
-    if (c->rope_high_frequency_factor <= c->rope_low_frequency_factor)
-        refuse(r, "high_freq_factor", "must be larger than low_freq_factor");
+    c->rope_theta = json_read_positive(&scaling, "rope_theta", c->rope_theta);
+    if (json_read_positive(&scaling, "partial_rotary_factor", 1) != 1)
+        json_refuse(&scaling, "partial_rotary_factor", "only 1 is supported");
+    const char *type = json_read_text(&scaling, "rope_type", json_read_text(&scaling, "type", NULL));
+    if (!type)
+        refuse_missing_rope_type(&scaling);
+    else if (!strcmp(type, "llama3"))
+        /* Where the object has no original length, one beside it counts, and else the length of the model itself. */
+        read_llama3_rope(&scaling, c,
+                         json_read_whole(r, "original_max_position_embeddings", 1, INT32_MAX, c->max_positions));
+    else if (strcmp(type, "default"))
+        json_refuse(&scaling, "rope_type", "'%.40s' is not supported; default and llama3 are", type);
+    if (r->status == LEVEE_OK) r->status = scaling.status;
 }
 
-static void read_end_tokens(reader *r, model_config *c) {
-    const json_t *value = json_object_get(r->object, "eos_token_id");
-    size_t count = json_is_array(value) ? json_array_size(value) : !is_absent(value);
-    if (count > CONFIG_EOS_IDS) refuse(r, "eos_token_id", "has more than 8 tokens");
+static void read_special_tokens(json_reader *r, model_config *c) {
+    c->bos_id = json_find(r, "bos_token_id") ? json_read_whole(r, "bos_token_id", 0, c->vocabulary_size - 1, 0) : -1;
+    const json_t *value = json_find(r, "eos_token_id");
+    size_t count = json_is_array(value) ? json_array_size(value) : value != NULL;
+    if (count > CONFIG_EOS_IDS) json_refuse(r, "eos_token_id", "has more than %d tokens", CONFIG_EOS_IDS);
     for (size_t i = 0; i < count && i < CONFIG_EOS_IDS; i++) {
         const json_t *id = json_is_array(value) ? json_array_get(value, i) : value;
         if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= c->vocabulary_size)
-            refuse(r, "eos_token_id", "is no token of the vocabulary");
+            json_refuse(r, "eos_token_id", "is no token of the vocabulary; a number from 0 to %u is needed",
+                        c->vocabulary_size - 1);
         else
             c->eos_ids[c->eos_count++] = (uint32_t)json_integer_value(id);
     }
 }
 
-static void read_type(reader *r, model_config *c) {
-    const json_t *value = json_object_get(r->object, "dtype");
-    if (is_absent(value)) value = json_object_get(r->object, "torch_dtype");
-    const char *name = json_string_value(value);
-    c->stored_type = DTYPE_F32;
-    if (!name || !strcmp(name, "float32") || !strcmp(name, "auto")) return;
+static void read_type(json_reader *r, model_config *c) {
+    const char *key = json_find(r, "dtype") ? "dtype" : "torch_dtype";
+    const char *name = json_read_text(r, key, "float32");
     if (!strcmp(name, "bfloat16"))
         c->stored_type = DTYPE_BF16;
     else if (!strcmp(name, "float16"))
         c->stored_type = DTYPE_F16;
+    else if (!strcmp(name, "float32") || !strcmp(name, "auto"))
+        c->stored_type = DTYPE_F32;
     else
-        refuse(r, "dtype", "float32, float16 and bfloat16 are supported");
+        json_refuse(r, key, "'%.40s' is not supported; float32, float16 and bfloat16 are", name);
 }
 
-static void read_sizes(reader *r, model_config *c) {
-    enum { MOST = 1 << 24 };
-    c->hidden_size = read_whole(r, "hidden_size", 2, MOST, -1);
-    c->intermediate_size = read_whole(r, "intermediate_size", 1, MOST, -1);
-    c->layers = read_whole(r, "num_hidden_layers", 1, 4096, -1);
-    c->heads = read_whole(r, "num_attention_heads", 1, 65536, -1);
-    c->kv_heads = read_whole(r, "num_key_value_heads", 1, 65536, c->heads);
-    c->head_dim = read_whole(r, "head_dim", 2, 4096, c->hidden_size / c->heads);
-    c->vocabulary_size = read_whole(r, "vocab_size", 1, MOST, -1);
-    c->max_positions = read_whole(r, "max_position_embeddings", 1, INT32_MAX, 2048);
-    c->norm_epsilon = (float)read_number(r, r->object, "rms_norm_eps", 1e-6);
-    c->tied_head = read_flag(r, "tie_word_embeddings", false);
-    if (c->heads % c->kv_heads) refuse(r, "num_key_value_heads", "must divide num_attention_heads");
-    if (c->head_dim % 2 || !c->head_dim) refuse(r, "head_dim", "must be even and not 0");
+static void read_sizes(json_reader *r, model_config *c) {
+    enum { MOST = 1 << 24, MOST_LAYERS = 4096, MOST_HEADS = 65536, MOST_HEAD_DIM = 4096 };
+    _Static_assert((uint64_t)MOST_HEADS * MOST_HEAD_DIM <= UINT32_MAX / 4,
+                   "a row of all heads is counted in 32 bits");
+    c->hidden_size = (uint32_t)json_read_whole(r, "hidden_size", 2, MOST, -1);
+    c->intermediate_size = (uint32_t)json_read_whole(r, "intermediate_size", 1, MOST, -1);
+    c->layers = (uint32_t)json_read_whole(r, "num_hidden_layers", 1, MOST_LAYERS, -1);
+    c->heads = (uint32_t)json_read_whole(r, "num_attention_heads", 1, MOST_HEADS, -1);
+    c->kv_heads = (uint32_t)json_read_whole(r, "num_key_value_heads", 1, MOST_HEADS, c->heads);
+    if (!json_find(r, "head_dim") && c->hidden_size % c->heads)
+        json_refuse(r, "num_attention_heads", "must divide hidden_size where head_dim is not given");
+    c->head_dim = (uint32_t)json_read_whole(r, "head_dim", 2, MOST_HEAD_DIM, c->hidden_size / c->heads);
+    c->vocabulary_size = (uint32_t)json_read_whole(r, "vocab_size", 1, MOST, -1);
+    c->max_positions = (uint32_t)json_read_whole(r, "max_position_embeddings", 1, INT32_MAX, 2048);
+    c->norm_epsilon = (float)json_read_positive(r, "rms_norm_eps", 1e-6);
+    c->tied_head = json_read_flag(r, "tie_word_embeddings", false);
+    if (c->heads % c->kv_heads) json_refuse(r, "num_key_value_heads", "must divide num_attention_heads");
+    if (c->head_dim % 2 || !c->head_dim || c->head_dim > MOST_HEAD_DIM)
+        json_refuse(r, "head_dim", "is %u; an even number from 2 to %d is needed", c->head_dim, MOST_HEAD_DIM);
+}
+
+static void read_family(json_reader *r, model_config *c) {
+    const char *family = json_read_text(r, "model_type", "");
+    c->family = MODEL_LLAMA;
+    if (strcmp(family, "llama"))
+        json_refuse(r, "model_type", "'%.40s' is not supported; supported: llama", *family ? family : "(none)");
 }
 
 levee_status model_config_read(model_config *config, const char *directory, levee_error *error) {
@@ -165,23 +176,17 @@ levee_status model_config_read(model_config *config, const char *directory, leve
     if (!file_join(path, directory, "config.json") || !file_exists(path))
         return error_set(error, LEVEE_MISSING_INPUT,
                          "%s: holds no config.json; --model takes a Hugging Face model directory", directory);
-    json_error_t problem;
-    json_t *object = json_load_file(path, JSON_REJECT_DUPLICATES, &problem);
-    if (!json_is_object(object)) {
-        json_decref(object);
-        return error_set(error, LEVEE_BAD_DATA, "%s: line %d: %s", path, object ? 1 : problem.line,
-                         object ? "an object is needed" : problem.text);
+    json_t *object;
+    levee_status status = json_object_read(&object, path, JSON_FILE_LIMIT_BYTES, error);
+    if (status != LEVEE_OK) return status;
+    json_reader r = {.path = path, .object = object, .error = error};
+    /* In this order: fields are checked against those of the parts before. */
+    static void (*const parts[])(json_reader *, model_config *) = {read_family, read_sizes, read_rope, read_type,
+                                                                   read_special_tokens};
+    for (unsigned i = 0; i < sizeof parts / sizeof *parts && r.status == LEVEE_OK; i++) {
+        parts[i](&r, config);
+        if (i == 0) refuse_other_mathematics(&r);
     }
-    reader r = {.path = path, .object = object, .error = error};
-    const char *family = json_string_value(json_object_get(object, "model_type"));
-    char unknown[128];
-    snprintf(unknown, sizeof unknown, "'%.40s' is not supported; supported: llama", family ? family : "(none)");
-    if (!family || strcmp(family, "llama")) refuse(&r, "model_type", unknown);
-    if (r.status == LEVEE_OK) read_sizes(&r, config);
-    if (r.status == LEVEE_OK) refuse_other_mathematics(&r);
-    if (r.status == LEVEE_OK) read_rope(&r, config);
-    if (r.status == LEVEE_OK) read_type(&r, config);
-    if (r.status == LEVEE_OK) read_end_tokens(&r, config);
     json_decref(object);
     return r.status;
 }
@@ -190,19 +195,13 @@ levee_status model_config_untie(const char *directory, levee_error *error) {
     char path[FILE_PATH_BYTES];
     if (!file_join(path, directory, "config.json"))
         return error_set(error, LEVEE_USAGE, "%.200s...: the path is too long", directory);
-    json_t *object = json_load_file(path, 0, NULL);
-    json_object_set_new(object, "tie_word_embeddings", json_false());
-    char *text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
+    json_t *object;
+    levee_status status = json_object_read(&object, path, JSON_FILE_LIMIT_BYTES, error);
+    if (status != LEVEE_OK) return status;
+    status = json_object_set_new(object, "tie_word_embeddings", json_false())
+                 ? error_out_of_memory(error, path, sizeof(json_t))
+                 : json_object_write(object, path, error);
     json_decref(object);
-    if (!text) return error_set(error, LEVEE_IO_ERROR, "%s: cannot be read back", path);
-    file_writer writer;
-    levee_status status = file_writer_open(&writer, path, error);
-    if (status == LEVEE_OK) status = file_writer_write(&writer, text, strlen(text), error);
-    if (status == LEVEE_OK) status = file_writer_commit(&writer, error);
-    file_writer_abandon(&writer);
-    json_free_t release;
-    json_get_alloc_funcs(NULL, &release);
-    release(text);
     return status;
 }
 

@@ -100,9 +100,10 @@ levee_status parameters_write_adapter(const graph *g, const layout *lasting, con
     char path[FILE_PATH_BYTES];
     if (!file_join(path, directory, "adapter_model.safetensors"))
         return error_set(error, LEVEE_USAGE, "%.200s...: the path is too long", directory);
-    tensor_declaration *tensors = ledger_alloc_array(LEVEE_IO, g->value_count, sizeof *tensors);
-    if (!tensors) return error_out_of_memory(error, path, g->value_count * sizeof *tensors);
-    uint32_t count = 0;
+    uint32_t parameters = 0, count = 0;
+    for (uint32_t v = 0; v < g->value_count; v++) parameters += g->values[v].role == VALUE_PARAMETER;
+    tensor_declaration *tensors = ledger_alloc_array(LEVEE_IO, parameters, sizeof *tensors);
+    if (!tensors) return error_out_of_memory(error, path, parameters * sizeof *tensors);
     for (uint32_t v = 0; v < g->value_count; v++) {
         const value *parameter = &g->values[v];
         if (parameter->role != VALUE_PARAMETER) continue;

@@ -10,7 +10,9 @@ static const dtype_info descriptions[DTYPE_COUNT] = {
     [DTYPE_I32] = {"i32", "I32", 1, 4},
 };
 
-const dtype_info *dtype_describe(dtype type) { return &descriptions[type]; }
+const dtype_info *dtype_describe(dtype type) {
+    return &descriptions[type];
+}
 
 bool dtype_from_safetensors(const char *name, dtype *type) {
     for (unsigned i = 0; i < DTYPE_COUNT; i++)
@@ -38,22 +40,40 @@ static inline uint32_t float_to_bits(float value) {
     return bits;
 }
 
-/* The magic multiplication renormalises subnormals without a branch; infinities and NaN keep their exponent. */
+/* `yes` where the condition is 1, `no` where it is 0. Written with masks because gcc does not vectorise a loop in
+ * which a floating-point operation stands behind a branch. */
+static inline uint32_t pick(uint32_t condition, uint32_t yes, uint32_t no) {
+    uint32_t mask = 0u - condition;
+    return (yes & mask) | (no & ~mask);
+}
+
+/* These give, bit for bit, what the F16C instructions give: NaN stay NaN with the upper bits of their payload and
+ * become quiet. A subnormal f32 is at most added to 0.5, so a thread that flushes those to zero gets the same values.
+ */
 static inline float f16_to_f32(uint16_t half) {
     uint32_t sign = (uint32_t)(half & 0x8000u) << 16, magnitude = half & 0x7fffu;
-    uint32_t normal = float_to_bits(bits_to_float(magnitude << 13) * 0x1p112f);
-    uint32_t special = (magnitude << 13) | 0x7f800000u;
-    return bits_to_float(sign | (magnitude >= 0x7c00u ? special : normal));
+    uint32_t normal = (magnitude << 13) + 0x38000000u;
+    uint32_t subnormal =
+        float_to_bits(bits_to_float(magnitude | 0x3f000000u) - 0.5f); /* magnitude * 2^-24, exactly */
+    uint32_t special = (magnitude << 13) | 0x7f800000u | pick(magnitude > 0x7c00u, 0x400000u, 0);
+    uint32_t finite = pick(magnitude < 0x400u, subnormal, normal);
+    return bits_to_float(sign | pick(magnitude >= 0x7c00u, special, finite));
 }
 
 static inline uint16_t f32_to_f16(float value) {
     uint32_t bits = float_to_bits(value), sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
-    if (magnitude > 0x7f800000u) return (uint16_t)(sign | 0x7e00u);
-    if (magnitude >= 0x477ff000u) return (uint16_t)(sign | 0x7c00u); /* rounds past 65504 */
-    if (magnitude < 0x38800000u)                                     /* subnormal: let the addition round */
-        return (uint16_t)(sign | (float_to_bits(bits_to_float(magnitude) + 0.5f) - 0x3f000000u));
-    uint32_t rounded = magnitude + 0xfffu + (magnitude >> 13 & 1u);
-    return (uint16_t)(sign | (rounded - 0x38000000u) >> 13);
+    uint32_t normal = (magnitude + 0xfffu + (magnitude >> 13 & 1u) - 0x38000000u) >> 13;
+    /* Below 2^-14 the addition rounds to f16's fixed step of 2^-24. */
+    uint32_t subnormal = float_to_bits(bits_to_float(magnitude) + 0.5f) - 0x3f000000u;
+    uint32_t nan = 0x7e00u | (magnitude >> 13 & 0x3ffu);
+    uint32_t finite = pick(magnitude < 0x38800000u, subnormal, normal);
+    uint32_t special = pick(magnitude > 0x7f800000u, nan, 0x7c00u);
+    return (uint16_t)(sign |
+                      pick(magnitude >= 0x477ff000u, special, finite)); /* from there on it rounds past 65504 */
+}
+
+static inline float bf16_to_f32(uint16_t half) {
+    return bits_to_float((uint32_t)half << 16);
 }
 
 static inline uint16_t f32_to_bf16(float value) {
@@ -63,31 +83,78 @@ static inline uint16_t f32_to_bf16(float value) {
     return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
 }
 
-static void to_f32(float *to, dtype from, const void *source, uint64_t elements) {
-    /* Mapped data may lie at any address, so each element is copied out. */
-    const unsigned char *bytes = source;
-    uint16_t half;
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* One loop for each pair of types, so that each can be vectorised. Mapped data may lie at any address and the
+ * caller's rows too, so elements are copied in and out. */
+#define WIDEN(name, convert)                                                                                         \
+    ALWAYS_INLINE void name##_body(unsigned char *restrict to, const unsigned char *restrict from, uint64_t count) { \
+        for (uint64_t i = 0; i < count; i++) {                                                                       \
+            uint16_t half;                                                                                           \
+            memcpy(&half, from + 2 * i, 2);                                                                          \
+            float value = convert(half);                                                                             \
+            memcpy(to + 4 * i, &value, 4);                                                                           \
+        }                                                                                                            \
+    }
+#define NARROW(name, convert)                                                                                        \
+    ALWAYS_INLINE void name##_body(unsigned char *restrict to, const unsigned char *restrict from, uint64_t count) { \
+        for (uint64_t i = 0; i < count; i++) {                                                                       \
+            float value;                                                                                             \
+            memcpy(&value, from + 4 * i, 4);                                                                         \
+            uint16_t half = convert(value);                                                                          \
+            memcpy(to + 2 * i, &half, 2);                                                                            \
+        }                                                                                                            \
+    }
+
+WIDEN(widen_f16, f16_to_f32)
+WIDEN(widen_bf16, bf16_to_f32)
+NARROW(narrow_f16, f32_to_f16)
+NARROW(narrow_bf16, f32_to_bf16)
+
+/* The same loops for the baseline processor and for AVX2, chosen at run time. */
+#if defined(__x86_64__)
+#define TARGET_AVX2 __attribute__((target("avx2")))
+static bool has_avx2(void) {
+    return __builtin_cpu_supports("avx2") != 0;
+}
+#else
+#define TARGET_AVX2
+static bool has_avx2(void) {
+    return false;
+}
+#endif
+
+#define PATHS(name)                                                                                                  \
+    TARGET_AVX2 static void name##_avx2(unsigned char *to, const unsigned char *from, uint64_t count) {              \
+        name##_body(to, from, count);                                                                                \
+    }                                                                                                                \
+    static void name##_portable(unsigned char *to, const unsigned char *from, uint64_t count) {                      \
+        name##_body(to, from, count);                                                                                \
+    }                                                                                                                \
+    static void name(unsigned char *to, const unsigned char *from, uint64_t count) {                                 \
+        if (has_avx2())                                                                                              \
+            name##_avx2(to, from, count);                                                                            \
+        else                                                                                                         \
+            name##_portable(to, from, count);                                                                        \
+    }
+
+PATHS(widen_f16)
+PATHS(widen_bf16)
+PATHS(narrow_f16)
+PATHS(narrow_bf16)
+
+static void to_f32(unsigned char *to, dtype from, const unsigned char *source, uint64_t elements) {
     if (from == DTYPE_BF16)
-        for (uint64_t i = 0; i < elements; i++) {
-            memcpy(&half, bytes + 2 * i, 2);
-            to[i] = bits_to_float((uint32_t)half << 16);
-        }
+        widen_bf16(to, source, elements);
     else
-        for (uint64_t i = 0; i < elements; i++) {
-            memcpy(&half, bytes + 2 * i, 2);
-            to[i] = f16_to_f32(half);
-        }
+        widen_f16(to, source, elements);
 }
 
-static void from_f32(dtype to, void *destination, const void *source, uint64_t elements) {
-    unsigned char *out = destination;
-    const unsigned char *in = source;
-    for (uint64_t i = 0; i < elements; i++) {
-        float value;
-        memcpy(&value, in + 4 * i, 4);
-        uint16_t half = to == DTYPE_BF16 ? f32_to_bf16(value) : f32_to_f16(value);
-        memcpy(out + 2 * i, &half, 2);
-    }
+static void from_f32(dtype to, unsigned char *destination, const unsigned char *source, uint64_t elements) {
+    if (to == DTYPE_BF16)
+        narrow_bf16(destination, source, elements);
+    else
+        narrow_f16(destination, source, elements);
 }
 
 void dtype_convert(dtype to, void *destination, dtype from, const void *source, uint64_t elements) {
@@ -98,7 +165,7 @@ void dtype_convert(dtype to, void *destination, dtype from, const void *source, 
     } else if (from == DTYPE_F32) {
         from_f32(to, destination, source, elements);
     } else {
-        float between[256];
+        unsigned char between[256 * sizeof(float)];
         for (uint64_t done = 0; done < elements; done += 256) {
             uint64_t count = elements - done < 256 ? elements - done : 256;
             to_f32(between, from, (const unsigned char *)source + 2 * done, count);

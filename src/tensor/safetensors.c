@@ -1,31 +1,36 @@
-/* safetensors files: see safetensors.h. Layout: 8 bytes little-endian header length, a JSON header that maps each name to
- * dtype, shape and data_offsets, then the data. */
+/* safetensors files: see safetensors.h. Layout: 8 bytes little-endian header length, a JSON header that maps each
+ * name to dtype, shape and data_offsets, then the data. */
 #include "tensor/safetensors.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "memory/ledger.h"
 
-enum { HEADER_LIMIT_BYTES = 100 * 1024 * 1024, HEADER_ALIGNMENT = 64 };
+enum { HEADER_LIMIT_BYTES = 100 * 1024 * 1024, INDEX_LIMIT_BYTES = 100 * 1024 * 1024, HEADER_ALIGNMENT = 64 };
+
+static const char index_name[] = "model.safetensors.index.json";
 
 typedef struct shard {
-    char path[FILE_PATH_BYTES];
+    char *path;
     file_mapping mapping;
 } shard;
 
 struct safetensors {
     shard *shards;
-    uint32_t shard_count;
+    uint32_t shard_count, shard_capacity;
     tensor_view *tensors; /* sorted by name */
     uint32_t count, capacity;
 };
 
 void safetensors_close(safetensors *s) {
     if (!s) return;
-    for (uint32_t i = 0; i < s->shard_count; i++) file_unmap(&s->shards[i].mapping);
+    for (uint32_t i = 0; i < s->shard_count; i++) {
+        file_unmap(&s->shards[i].mapping);
+        ledger_free(s->shards[i].path);
+    }
     for (uint32_t i = 0; i < s->count; i++) {
         union {
             const char *name;
@@ -39,8 +44,8 @@ void safetensors_close(safetensors *s) {
 }
 
 static levee_status bad(levee_error *error, const char *path, const char *tensor, const char *problem) {
-    return error_set(error, LEVEE_BAD_DATA, "%s: tensor %s: %s; the file is damaged, fetch or save it again", path, tensor,
-                     problem);
+    return error_set(error, LEVEE_BAD_DATA, "%s: tensor %s: %s; the file is damaged, fetch or save it again", path,
+                     tensor, problem);
 }
 
 /* Reads shape and type of one header entry; *bytes is what the data must take. */
@@ -50,8 +55,9 @@ static levee_status read_entry(tensor_view *view, const char *path, const char *
     const json_t *shape = json_object_get(entry, "shape");
     if (!type || !json_is_array(shape)) return bad(error, path, name, "its header entry lacks dtype or shape");
     if (!dtype_from_safetensors(type, &view->type))
-        return error_set(error, LEVEE_BAD_DATA, "%s: tensor %s has type %.20s; F32, F16, BF16 and I32 are read", path, name,
-                         type);
+        return error_set(error, LEVEE_BAD_DATA,
+                         "%s: tensor %s: type %.20s is not supported; convert it to F32, F16, BF16 or I32", path,
+                         name, type);
     if (json_array_size(shape) > TENSOR_RANK) return bad(error, path, name, "it has more than 8 dimensions");
     view->rank = (uint32_t)json_array_size(shape);
     uint64_t elements = 1;
@@ -67,11 +73,24 @@ static levee_status read_entry(tensor_view *view, const char *path, const char *
     return LEVEE_OK;
 }
 
+/* Makes room for one more tensor. */
+static levee_status reserve_tensor(safetensors *s, const shard *file, levee_error *error) {
+    if (s->count < s->capacity) return LEVEE_OK;
+    uint64_t larger = s->capacity ? (uint64_t)s->capacity * 2 : 64;
+    void *grown = larger > UINT32_MAX ? NULL : ledger_resize(LEVEE_RUNTIME, s->tensors, larger * sizeof *s->tensors);
+    if (!grown) return error_out_of_memory(error, file->path, larger * sizeof *s->tensors);
+    s->tensors = grown;
+    s->capacity = (uint32_t)larger;
+    return LEVEE_OK;
+}
+
 static levee_status add_tensor(safetensors *s, const shard *file, uint64_t data_start, const char *name,
                                const json_t *entry, levee_error *error) {
     tensor_view view = {0};
     uint64_t expected = 0;
-    if (strlen(name) >= TENSOR_NAME_BYTES) return bad(error, file->path, "with a very long name", "not read");
+    if (strlen(name) >= TENSOR_NAME_BYTES)
+        return error_set(error, LEVEE_BAD_DATA, "%s: tensor %.60s...: its name has more than %d bytes", file->path,
+                         name, TENSOR_NAME_BYTES - 1);
     levee_status status = read_entry(&view, file->path, name, entry, &expected, error);
     if (status != LEVEE_OK) return status;
     const json_t *offsets = json_object_get(entry, "data_offsets");
@@ -80,15 +99,11 @@ static levee_status add_tensor(safetensors *s, const shard *file, uint64_t data_
         json_integer_value(begin) < 0 || json_integer_value(end) < json_integer_value(begin))
         return bad(error, file->path, name, "its data_offsets are not a range");
     uint64_t from = (uint64_t)json_integer_value(begin), to = (uint64_t)json_integer_value(end);
-    if (to > file->mapping.bytes - data_start) return bad(error, file->path, name, "its data lie past the end of the file");
+    if (to > file->mapping.bytes - data_start)
+        return bad(error, file->path, name, "its data lie past the end of the file");
     if (to - from != expected) return bad(error, file->path, name, "its data do not have the size of its shape");
-    if (s->count == s->capacity) {
-        uint32_t larger = s->capacity ? s->capacity * 2 : 64;
-        void *grown = ledger_resize(LEVEE_RUNTIME, s->tensors, larger * sizeof *s->tensors);
-        if (!grown) return error_out_of_memory(error, file->path, larger * sizeof *s->tensors);
-        s->tensors = grown;
-        s->capacity = larger;
-    }
+    status = reserve_tensor(s, file, error);
+    if (status != LEVEE_OK) return status;
     view.data = file->mapping.data + data_start + from;
     view.bytes = expected;
     view.name = ledger_text(LEVEE_RUNTIME, name);
@@ -110,7 +125,7 @@ static int compare_names(const void *left, const void *right) {
 /* The tensors of a file must tile its data without overlap and without holes. */
 static levee_status check_tiling(safetensors *s, uint32_t first, const shard *file, uint64_t data_start,
                                  levee_error *error) {
-    qsort(s->tensors + first, s->count - first, sizeof *s->tensors, compare_data);
+    if (s->count > first) qsort(s->tensors + first, s->count - first, sizeof *s->tensors, compare_data);
     const unsigned char *expected = file->mapping.data + data_start;
     for (uint32_t i = first; i < s->count; i++) {
         const tensor_view *view = &s->tensors[i];
@@ -121,8 +136,8 @@ static levee_status check_tiling(safetensors *s, uint32_t first, const shard *fi
         expected += view->bytes;
     }
     if (expected != file->mapping.data + file->mapping.bytes)
-        return error_set(error, LEVEE_BAD_DATA, "%s: bytes after the last tensor; the file is damaged, fetch it again",
-                         file->path);
+        return error_set(error, LEVEE_BAD_DATA,
+                         "%s: bytes after the last tensor; the file is damaged, fetch it again", file->path);
     return LEVEE_OK;
 }
 
@@ -132,22 +147,27 @@ static levee_status read_shard(safetensors *s, shard *file, levee_error *error) 
     uint64_t length = 0, bytes = file->mapping.bytes;
     if (bytes >= 8)
         for (int i = 7; i >= 0; i--) length = length << 8 | file->mapping.data[i];
-    if (bytes < 8 || length > HEADER_LIMIT_BYTES || length > bytes - 8)
+    if (bytes < 8 || length > bytes - 8)
         return error_set(error, LEVEE_BAD_DATA,
-                         "%s: this is no complete safetensors file (%llu bytes); fetch or save it again", file->path,
+                         "%s: is cut off (%llu bytes) or no safetensors file; fetch or save it again", file->path,
                          (unsigned long long)bytes);
-    json_error_t problem;
-    json_t *header = json_loadb((const char *)file->mapping.data + 8, length, JSON_REJECT_DUPLICATES, &problem);
-    if (!json_is_object(header)) {
-        json_decref(header);
-        return error_set(error, LEVEE_BAD_DATA, "%s: header: %s; the file is damaged, fetch or save it again", file->path,
-                         header ? "not an object" : problem.text);
-    }
+    if (length > HEADER_LIMIT_BYTES)
+        return error_set(error, LEVEE_BAD_DATA,
+                         "%s: its header has %llu bytes, more than the format's 100 MB; fetch or "
+                         "save it again",
+                         file->path, (unsigned long long)length);
+    json_t *header;
+    status = json_object_parse(&header, file->path, (const char *)file->mapping.data + 8, length, error);
+    if (status == LEVEE_BAD_DATA) error_context(error, "damaged safetensors header, fetch or save the file again");
+    if (status != LEVEE_OK) return status;
     uint32_t first = s->count;
     const char *name;
     json_t *entry;
     json_object_foreach(header, name, entry) {
-        if (strcmp(name, "__metadata__")) status = add_tensor(s, file, 8 + length, name, entry, error);
+        bool metadata = !strcmp(name, "__metadata__");
+        if (metadata && !json_is_object(entry))
+            status = error_set(error, LEVEE_BAD_DATA, "%s: __metadata__: an object is needed", file->path);
+        if (!metadata) status = add_tensor(s, file, 8 + length, name, entry, error);
         if (status != LEVEE_OK) break;
     }
     json_decref(header);
@@ -158,7 +178,7 @@ static levee_status finish_open(safetensors *s, levee_error *error) {
     levee_status status = LEVEE_OK;
     for (uint32_t i = 0; i < s->shard_count && status == LEVEE_OK; i++) status = read_shard(s, &s->shards[i], error);
     if (status != LEVEE_OK) return status;
-    qsort(s->tensors, s->count, sizeof *s->tensors, compare_names);
+    if (s->count) qsort(s->tensors, s->count, sizeof *s->tensors, compare_names);
     for (uint32_t i = 1; i < s->count; i++)
         if (!strcmp(s->tensors[i - 1].name, s->tensors[i].name))
             return error_set(error, LEVEE_BAD_DATA, "%s: tensor %s is in two shards", s->shards[0].path,
@@ -166,76 +186,100 @@ static levee_status finish_open(safetensors *s, levee_error *error) {
     return LEVEE_OK;
 }
 
-static levee_status start_open(safetensors **result, uint32_t shards, levee_error *error) {
-    safetensors *s = ledger_alloc(LEVEE_RUNTIME, sizeof *s);
-    if (s) s->shards = ledger_alloc_array(LEVEE_RUNTIME, shards, sizeof *s->shards);
-    if (!s || !s->shards) {
-        safetensors_close(s);
-        return error_out_of_memory(error, "the table of tensors", shards * sizeof(shard));
+static levee_status start_open(safetensors **result, levee_error *error) {
+    *result = ledger_alloc(LEVEE_RUNTIME, sizeof **result);
+    return *result ? LEVEE_OK : error_out_of_memory(error, "the table of tensors", sizeof **result);
+}
+
+/* Appends a file that finish_open then maps. */
+static levee_status append_shard(safetensors *s, const char *path, levee_error *error) {
+    if (s->shard_count == s->shard_capacity) {
+        uint32_t larger = s->shard_capacity ? s->shard_capacity * 2 : 4;
+        void *grown = ledger_resize(LEVEE_RUNTIME, s->shards, larger * sizeof *s->shards);
+        if (!grown) return error_out_of_memory(error, path, larger * sizeof *s->shards);
+        s->shards = grown;
+        s->shard_capacity = larger;
     }
-    *result = s;
+    char *copy = ledger_text(LEVEE_RUNTIME, path);
+    if (!copy) return error_out_of_memory(error, path, strlen(path) + 1);
+    s->shards[s->shard_count++] = (shard){.path = copy};
     return LEVEE_OK;
+}
+
+/* Hands the opened one over, or gives back what was opened so far. */
+static levee_status hand_over(safetensors **result, safetensors *s, levee_status status) {
+    if (status == LEVEE_OK)
+        *result = s;
+    else
+        safetensors_close(s);
+    return status;
 }
 
 levee_status safetensors_open(safetensors **result, const char *path, levee_error *error) {
     safetensors *s = NULL;
     *result = NULL;
-    levee_status status = start_open(&s, 1, error);
-    if (status != LEVEE_OK) return status;
-    s->shard_count = 1;
-    strncpy(s->shards[0].path, path, FILE_PATH_BYTES - 1);
-    status = finish_open(s, error);
-    if (status == LEVEE_OK)
-        *result = s;
-    else
-        safetensors_close(s);
-    return status;
+    levee_status status = start_open(&s, error);
+    if (status == LEVEE_OK) status = append_shard(s, path, error);
+    if (status == LEVEE_OK) status = finish_open(s, error);
+    return hand_over(result, s, status);
 }
 
 /* Adds the shard `file` unless it is there; a name with a slash would reach outside the directory. */
 static levee_status add_shard(safetensors *s, const char *directory, const char *file, levee_error *error) {
+    enum { MOST_SHARDS = 4096 };
     char path[FILE_PATH_BYTES];
-    if (strchr(file, '/') || !file_join(path, directory, file))
-        return error_set(error, LEVEE_BAD_DATA, "%s: model.safetensors.index.json: '%.100s' is no file name", directory,
-                         file);
+    if (!*file || strchr(file, '/') || !file_join(path, directory, file))
+        return error_set(error, LEVEE_BAD_DATA, "%s: %s: '%.100s' is no file name", directory, index_name, file);
     for (uint32_t i = 0; i < s->shard_count; i++)
         if (!strcmp(s->shards[i].path, path)) return LEVEE_OK;
+    if (s->shard_count == MOST_SHARDS)
+        return error_set(error, LEVEE_BAD_DATA, "%s: %s: names more than %d files", directory, index_name,
+                         MOST_SHARDS);
     if (!file_exists(path))
-        return error_set(error, LEVEE_MISSING_INPUT,
-                         "%s: this shard is named in model.safetensors.index.json but missing; fetch it", path);
-    memcpy(s->shards[s->shard_count++].path, path, sizeof path);
+        return error_set(error, LEVEE_MISSING_INPUT, "%s: this shard is named in %s but missing; fetch it", path,
+                         index_name);
+    return append_shard(s, path, error);
+}
+
+/* The index and its shards must be of one model: a shard of another may have the right name. */
+static levee_status check_index(const safetensors *s, const json_t *map, const char *path, levee_error *error) {
+    const char *name;
+    json_t *file;
+    json_object_foreach((json_t *)(uintptr_t)map, name, file) {
+        if (!safetensors_find(s, name))
+            return error_set(error, LEVEE_BAD_DATA,
+                             "%s: weight_map: %.200s is not in %.200s nor any other shard; fetch the "
+                             "model again",
+                             path, name, json_string_value(file));
+    }
     return LEVEE_OK;
 }
 
 static levee_status open_sharded(safetensors **result, const char *directory, const char *index_path,
                                  levee_error *error) {
-    json_error_t problem;
-    json_t *index = json_load_file(index_path, JSON_REJECT_DUPLICATES, &problem);
-    json_t *map = json_object_get(index, "weight_map");
-    levee_status status = LEVEE_OK;
+    json_t *index;
     safetensors *s = NULL;
+    levee_status status = json_object_read(&index, index_path, INDEX_LIMIT_BYTES, error);
+    if (status != LEVEE_OK) return status;
+    json_t *map = json_object_get(index, "weight_map");
     if (!json_object_size(map))
-        status = error_set(error, LEVEE_BAD_DATA, "%s: line %d: %s", index_path, index ? 1 : problem.line,
-                           index ? "no weight_map" : problem.text);
-    enum { MOST_SHARDS = 1024 };
-    if (status == LEVEE_OK) status = start_open(&s, MOST_SHARDS, error);
+        status =
+            error_set(error, LEVEE_BAD_DATA, "%s: weight_map: an object from tensors to files is needed", index_path);
+    if (status == LEVEE_OK) status = start_open(&s, error);
     const char *name;
     json_t *file;
-    if (status == LEVEE_OK)
-        json_object_foreach(map, name, file) {
-            if (!json_is_string(file) || s->shard_count == MOST_SHARDS)
-                status = error_set(error, LEVEE_BAD_DATA, "%s: weight_map: %s names no file", index_path, name);
+    if (status == LEVEE_OK) json_object_foreach(map, name, file) {
+            if (!json_is_string(file))
+                status = error_set(error, LEVEE_BAD_DATA, "%s: weight_map: %.200s: a file name is needed", index_path,
+                                   name);
             else
                 status = add_shard(s, directory, json_string_value(file), error);
             if (status != LEVEE_OK) break;
         }
-    json_decref(index);
     if (status == LEVEE_OK) status = finish_open(s, error);
-    if (status == LEVEE_OK)
-        *result = s;
-    else
-        safetensors_close(s);
-    return status;
+    if (status == LEVEE_OK) status = check_index(s, map, index_path, error);
+    json_decref(index);
+    return hand_over(result, s, status);
 }
 
 levee_status safetensors_open_model(safetensors **result, const char *directory, levee_error *error) {
@@ -243,12 +287,11 @@ levee_status safetensors_open_model(safetensors **result, const char *directory,
     *result = NULL;
     if (file_join(path, directory, "model.safetensors") && file_exists(path))
         return safetensors_open(result, path, error);
-    if (file_join(path, directory, "model.safetensors.index.json") && file_exists(path))
+    if (file_join(path, directory, index_name) && file_exists(path))
         return open_sharded(result, directory, path, error);
     return error_set(error, LEVEE_MISSING_INPUT,
-                     "%s: holds neither model.safetensors nor model.safetensors.index.json; --model takes a Hugging Face "
-                     "model directory",
-                     directory);
+                     "%s: holds neither model.safetensors nor %s; --model takes a Hugging Face model directory",
+                     directory, index_name);
 }
 
 const tensor_view *safetensors_find(const safetensors *s, const char *name) {
@@ -256,8 +299,12 @@ const tensor_view *safetensors_find(const safetensors *s, const char *name) {
     return s->count ? bsearch(&key, s->tensors, s->count, sizeof key, compare_names) : NULL;
 }
 
-uint32_t safetensors_count(const safetensors *s) { return s->count; }
-const tensor_view *safetensors_at(const safetensors *s, uint32_t index) { return &s->tensors[index]; }
+uint32_t safetensors_count(const safetensors *s) {
+    return s->count;
+}
+const tensor_view *safetensors_at(const safetensors *s, uint32_t index) {
+    return &s->tensors[index];
+}
 
 uint64_t safetensors_mapped_bytes(const safetensors *s) {
     uint64_t bytes = 0;
@@ -265,11 +312,19 @@ uint64_t safetensors_mapped_bytes(const safetensors *s) {
     return bytes;
 }
 
+void safetensors_drop_pages(const safetensors *s) {
+    for (uint32_t i = 0; i < s->shard_count; i++) file_drop_pages(&s->shards[i].mapping);
+}
+
+/* The header entry of one tensor, whose data start at *offset; NULL when memory is refused. */
 static json_t *describe(const tensor_declaration *tensor, uint64_t *offset) {
     json_t *shape = json_array();
     uint64_t elements = 1;
     for (uint32_t i = 0; i < tensor->rank; i++) {
-        json_array_append_new(shape, json_integer((json_int_t)tensor->shape[i]));
+        if (json_array_append_new(shape, json_integer((json_int_t)tensor->shape[i]))) {
+            json_decref(shape);
+            return NULL;
+        }
         elements *= tensor->shape[i];
     }
     uint64_t begin = *offset;
@@ -278,25 +333,51 @@ static json_t *describe(const tensor_declaration *tensor, uint64_t *offset) {
                      "data_offsets", (json_int_t)begin, (json_int_t)*offset);
 }
 
-levee_status safetensors_write_header(file_writer *writer, const tensor_declaration *tensors, uint32_t count,
-                                      levee_error *error) {
+/* The header as text, to be given back by give_back_text. */
+static levee_status format_header(char **text, uint64_t *data_bytes, const char *path,
+                                  const tensor_declaration *tensors, uint32_t count, levee_error *error) {
     json_t *header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
-    uint64_t offset = 0;
-    int failed = header == NULL;
-    for (uint32_t i = 0; i < count && !failed; i++)
-        failed = json_object_set_new(header, tensors[i].name, describe(&tensors[i], &offset));
-    char *text = failed ? NULL : json_dumps(header, JSON_COMPACT);
+    levee_status status = header ? LEVEE_OK : error_out_of_memory(error, path, 4096);
+    *text = NULL;
+    *data_bytes = 0;
+    for (uint32_t i = 0; i < count && status == LEVEE_OK; i++) {
+        json_t *entry = describe(&tensors[i], data_bytes);
+        if (json_object_get(header, tensors[i].name))
+            status = error_set(error, LEVEE_INTERNAL, "%s: tensor %s is written twice", path, tensors[i].name);
+        else if (entry && json_object_set(header, tensors[i].name, entry))
+            status = error_set(error, LEVEE_INTERNAL, "%s: tensor %s: its name is not UTF-8, or memory was refused",
+                               path, tensors[i].name);
+        else if (!entry)
+            status = error_out_of_memory(error, path, sizeof *tensors);
+        json_decref(entry);
+    }
+    if (status == LEVEE_OK && !(*text = json_dumps(header, JSON_COMPACT)))
+        status = error_out_of_memory(error, path, count * sizeof *tensors);
     json_decref(header);
-    if (!text) return error_out_of_memory(error, writer->path, count * sizeof *tensors);
-    uint64_t length = strlen(text), padded = (length + 8 + HEADER_ALIGNMENT - 1) / HEADER_ALIGNMENT * HEADER_ALIGNMENT - 8;
-    unsigned char prefix[8];
-    for (int i = 0; i < 8; i++) prefix[i] = (unsigned char)(padded >> 8 * i);
-    static const char spaces[HEADER_ALIGNMENT + 1] = "                                                                ";
-    levee_status status = file_writer_write(writer, prefix, sizeof prefix, error);
-    if (status == LEVEE_OK) status = file_writer_write(writer, text, length, error);
-    if (status == LEVEE_OK) status = file_writer_write(writer, spaces, padded - length, error);
+    return status;
+}
+
+static void give_back_text(char *text) {
     json_free_t release;
     json_get_alloc_funcs(NULL, &release);
     release(text);
+}
+
+levee_status safetensors_write_header(file_writer *writer, const tensor_declaration *tensors, uint32_t count,
+                                      levee_error *error) {
+    static const char spaces[] = "                                                                ";
+    _Static_assert(sizeof spaces == HEADER_ALIGNMENT + 1, "the padding is shorter than one alignment");
+    char *text;
+    uint64_t data_bytes = 0;
+    levee_status status = format_header(&text, &data_bytes, writer->path, tensors, count, error);
+    if (status != LEVEE_OK) return status;
+    uint64_t length = strlen(text), start = (8 + length + HEADER_ALIGNMENT - 1) / HEADER_ALIGNMENT * HEADER_ALIGNMENT;
+    unsigned char prefix[8];
+    for (int i = 0; i < 8; i++) prefix[i] = (unsigned char)((start - 8) >> 8 * i);
+    file_writer_promise(writer, start + data_bytes);
+    status = file_writer_write(writer, prefix, sizeof prefix, error);
+    if (status == LEVEE_OK) status = file_writer_write(writer, text, length, error);
+    if (status == LEVEE_OK) status = file_writer_write(writer, spaces, start - 8 - length, error);
+    give_back_text(text);
     return status;
 }

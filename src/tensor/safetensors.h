@@ -18,8 +18,10 @@ typedef struct tensor_view {
 
 typedef struct safetensors safetensors;
 
-/* Opens one file, or a model directory: model.safetensors, or the shards that model.safetensors.index.json names. Every
- * header is checked: types, shapes against bytes, no overlap, no hole, nothing past the end. */
+/* Opens one file, or a model directory: model.safetensors, or the shards that model.safetensors.index.json names.
+ * Every header is checked: types, shapes against bytes, no overlap, no hole, nothing past the end, and that every
+ * tensor of the index is there. A shard that is missing is LEVEE_MISSING_INPUT, damage LEVEE_BAD_DATA; both name file
+ * and tensor. The tables are booked under runtime; the mapped bytes are nobody's, since the kernel may drop them. */
 levee_status safetensors_open(safetensors **result, const char *path, levee_error *error);
 levee_status safetensors_open_model(safetensors **result, const char *directory, levee_error *error);
 void safetensors_close(safetensors *s); /* NULL is allowed */
@@ -30,6 +32,9 @@ uint32_t safetensors_count(const safetensors *s);
 const tensor_view *safetensors_at(const safetensors *s, uint32_t index); /* sorted by name */
 uint64_t safetensors_mapped_bytes(const safetensors *s);
 
+/* Asks the kernel to drop the mapped pages; the next access reads them again. */
+void safetensors_drop_pages(const safetensors *s);
+
 typedef struct tensor_declaration {
     char name[TENSOR_NAME_BYTES];
     dtype type;
@@ -38,7 +43,9 @@ typedef struct tensor_declaration {
 } tensor_declaration;
 
 /* Writes the header for the declared tensors (metadata: format pt); then their bytes are written to `writer` in the
- * declared order with file_writer_write, and the file is committed by file_writer_commit. */
+ * declared order with file_writer_write, and the file is committed by file_writer_commit, which refuses any other
+ * number of bytes than was declared. The data start at a multiple of 64. A name that is declared twice, or is not
+ * UTF-8, is LEVEE_INTERNAL. */
 levee_status safetensors_write_header(file_writer *writer, const tensor_declaration *tensors, uint32_t count,
                                       levee_error *error);
 

@@ -42,6 +42,43 @@ static uint64_t arena_bytes(const training *t) {
     return trained > evaluated ? trained : evaluated;
 }
 
+/* Finds a plan for what the budget leaves now, and the evaluation's plan beside it. */
+static levee_status find_plans(training *t, const machine_rates *rates, levee_error *error) {
+    session *s = t->model;
+    search_request request = {.g = &t->loss,
+                              .lasting = &s->lasting,
+                              .device = s->device,
+                              .state = s->state,
+                              .longest_tokens = t->settings.longest_tokens,
+                              .step_tokens = t->settings.step_tokens,
+                              .budget_bytes = session_plan_budget(s),
+                              .recompute = t->settings.recompute,
+                              .rates = *rates};
+    uint64_t smallest_bytes;
+    plan_close(&t->planned.chosen);
+    plan_close(&t->evaluation);
+    levee_status status = plan_search(&t->planned, &request, &smallest_bytes, error);
+    if (status == LEVEE_DOES_NOT_FIT)
+        status = session_refuse(s, smallest_bytes, t->settings.longest_tokens, error);
+    return status == LEVEE_OK ? plan_evaluation(t, error) : status;
+}
+
+/* The plans themselves take memory too, so what is held is measured again when they are there; if they then do not fit by
+ * that much, they are made again for what is left. */
+static levee_status find_fitting_plans(training *t, const machine_rates *rates, levee_error *error) {
+    enum { MOST_ATTEMPTS = 4 };
+    session *s = t->model;
+    uint64_t needed = 0;
+    for (unsigned attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
+        levee_status status = find_plans(t, rates, error);
+        if (status == LEVEE_OK) status = session_measure(s, error);
+        if (status != LEVEE_OK) return status;
+        needed = s->lasting.total_bytes[SPACE_HOST] + arena_bytes(t);
+        if (needed <= session_plan_budget(s)) return LEVEE_OK;
+    }
+    return session_refuse(s, needed, t->settings.longest_tokens, error);
+}
+
 levee_status training_plan(training *t, session *model, const training_settings *settings, levee_error *error) {
     memset(t, 0, sizeof *t);
     t->model = model;
@@ -50,26 +87,7 @@ levee_status training_plan(training *t, session *model, const training_settings 
     levee_status status = build_graphs(t, error);
     if (status == LEVEE_OK) status = layout_make(&model->lasting, &t->loss, !settings->evaluate_only, error);
     if (status == LEVEE_OK) status = warm_up(t, &rates, error);
-    if (status == LEVEE_OK) {
-        search_request request = {.g = &t->loss,
-                                  .lasting = &model->lasting,
-                                  .device = model->device,
-                                  .state = model->state,
-                                  .longest_tokens = settings->longest_tokens,
-                                  .step_tokens = settings->step_tokens,
-                                  .budget_bytes = session_plan_budget(model),
-                                  .recompute = settings->recompute,
-                                  .rates = rates};
-        uint64_t smallest_bytes;
-        status = plan_search(&t->planned, &request, &smallest_bytes, error);
-        if (status == LEVEE_DOES_NOT_FIT)
-            status = session_refuse(model, smallest_bytes, settings->longest_tokens, error);
-    }
-    if (status == LEVEE_OK) status = plan_evaluation(t, error);
-    if (status == LEVEE_OK &&
-        model->lasting.total_bytes[SPACE_HOST] + arena_bytes(t) > session_plan_budget(model))
-        status = session_refuse(model, model->lasting.total_bytes[SPACE_HOST] + arena_bytes(t),
-                                settings->longest_tokens, error);
+    if (status == LEVEE_OK) status = find_fitting_plans(t, &rates, error);
     if (status != LEVEE_OK) training_close(t);
     return status;
 }

@@ -13,11 +13,12 @@ static double now_seconds(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Seconds of one product of the size of a small model's projection, the best of three; the operands are not zero, because
- * some processors are faster on zeros. */
+/* Seconds of one product of the size of a small model's projection, the best of three; the operands are not zero,
+ * because some processors are faster on zeros. */
 static levee_status time_product(struct backend_state *s, dtype type, double *seconds, levee_error *error) {
     enum { ROWS = 256, IN = 576, OUT = 1536 };
-    row_product product = {.n = OUT, .k = IN, .lda = IN, .ldb = IN, .ldc = OUT, .b_transposed = true, .type = type};
+    row_product product = {
+        .rows = ROWS, .n = OUT, .k = IN, .lda = IN, .ldc = OUT, .b_transposed = true, .type = type};
     levee_status status = gemm_prepare_rows(s->products, &product, error);
     float *a = ledger_alloc(LEVEE_RUNTIME, ROWS * IN * sizeof(float));
     unsigned char *b = ledger_alloc(LEVEE_RUNTIME, OUT * IN * sizeof(float));
@@ -33,7 +34,7 @@ static levee_status time_product(struct backend_state *s, dtype type, double *se
     }
     for (unsigned attempt = 0; status == LEVEE_OK && attempt < 4; attempt++) {
         double began = now_seconds();
-        status = gemm_rows(s->products, &product, ROWS, a, b, c, scratch, error);
+        status = gemm_rows(s->products, &product, ROWS, a, b, NULL, c, scratch, error);
         double took = now_seconds() - began;
         if (took < *seconds) *seconds = took;
     }
@@ -44,17 +45,26 @@ static levee_status time_product(struct backend_state *s, dtype type, double *se
     return status;
 }
 
+/* Where bf16 gains less than this, f32 is taken: it is more exact, and chance would decide between the two. */
+#define BF16_GAIN 1.1
+
+/* Where bf16 gains less than this, f32 is taken: it is more exact, and otherwise chance would decide between the two.
+ */
+static const double worthwhile_gain = 1.1;
+
 static levee_status choose_compute(struct backend_state *s, compute_type asked, levee_error *error) {
     bool has_bf16 = gemm_has_bf16(s->products);
-    s->compute = COMPUTE_F32;
+    s->compute = asked == COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32;
+    levee_status status = LEVEE_OK;
     if (asked == COMPUTE_BF16 && !has_bf16)
-        return error_set(error, LEVEE_USAGE, "--dtype bf16: this processor has no bf16 products; use f32 or auto");
-    if (asked == COMPUTE_BF16) s->compute = COMPUTE_BF16;
-    if (asked != COMPUTE_AUTO || !has_bf16) return LEVEE_OK;
-    double f32, bf16;
-    levee_status status = time_product(s, DTYPE_F32, &f32, error);
-    if (status == LEVEE_OK) status = time_product(s, DTYPE_BF16, &bf16, error);
-    if (status == LEVEE_OK && bf16 < f32) s->compute = COMPUTE_BF16;
+        status = error_set(error, LEVEE_USAGE, "--dtype bf16: this processor has no bf16 products; use f32 or auto");
+    if (asked == COMPUTE_AUTO && has_bf16) {
+        double f32 = 0, bf16 = 0;
+        status = time_product(s, DTYPE_F32, &f32, error);
+        if (status == LEVEE_OK) status = time_product(s, DTYPE_BF16, &bf16, error);
+        if (status == LEVEE_OK && bf16 * worthwhile_gain < f32) s->compute = COMPUTE_BF16;
+    }
+    gemm_clear(s->products); /* the products measured here are not the model's */
     return status;
 }
 
@@ -68,7 +78,7 @@ static levee_status open_state(struct backend_state **result, const backend_opti
     if (!s) return error_out_of_memory(error, "the CPU backend", sizeof *s);
     s->threads = options->threads ? options->threads : 1;
     s->instructions = machine_instruction_set();
-    levee_status status = gemm_open(&s->products, s->threads, error);
+    levee_status status = gemm_open(&s->products, s, error);
     if (status == LEVEE_OK) status = choose_compute(s, options->compute, error);
     if (status == LEVEE_OK)
         *result = s;
@@ -77,7 +87,9 @@ static levee_status open_state(struct backend_state **result, const backend_opti
     return status;
 }
 
-static compute_type compute_of(const struct backend_state *s) { return s->compute; }
+static compute_type compute_of(const struct backend_state *s) {
+    return s->compute;
+}
 
 static const kernel *const kernels[OPERATOR_COUNT] = {
     [OPERATOR_COPY] = &cpu_copy,

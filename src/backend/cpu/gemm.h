@@ -1,49 +1,62 @@
-/* Matrix products by oneDNN, planned: every primitive is made before the first step, in user-scratchpad mode, so that a run
- * allocates only what oneDNN takes inside a call.
+/* Matrix products by oneDNN, planned: every primitive is made before the first step, in user-scratchpad mode, and a
+ * run only looks it up; a run allocates only what oneDNN takes inside a call.
  *
- * A primitive fixes its number of rows, so products over tokens run on a ladder of tiles; the last rows are copied into a
- * zero-filled tile in scratch. So rows beyond those given are neither read nor written.
+ * A primitive fixes its number of rows, so products over tokens run on a ladder of tiles; the last rows are copied
+ * into a zero-filled tile in scratch, so that rows beyond those given are neither read nor written.
  *
- * Conventions: matrices are row-major with a leading dimension in elements; `b` is [n, k] when `b_transposed` (a weight
- * [out, in] in the forward product), else [k, n]. With type DTYPE_BF16, b is bf16, the f32 rows of a are rounded to bf16
- * tile by tile, and sums stay f32. */
+ * oneDNN's better kernels (measured: 304 bytes allocated inside a call, against up to megabytes for the others) want
+ * dense matrices. So operands with a leading dimension of their own go through dense tiles in scratch as well.
+ *
+ * Conventions: matrices are row-major with a leading dimension in elements; `b` is dense, [n, k] when `b_transposed`
+ * (a weight [out, in] in the forward product), else [k, n]. With type DTYPE_BF16, b is bf16, the f32 rows of a are
+ * rounded to bf16 tile by tile, and sums stay f32. Bytes of b need not be aligned.
+ *
+ * What the primitives take is booked under `runtime` by a measured estimate. */
 #ifndef LEVEE_BACKEND_CPU_GEMM_H
 #define LEVEE_BACKEND_CPU_GEMM_H
 
 #include "backend/cpu/cpu.h"
 
 typedef struct row_product {
+    uint32_t rows; /* the most that a run will have: tiles and scratch are made for these */
     uint32_t n, k;
-    uint64_t lda, ldb, ldc;
+    uint64_t lda, ldc;
     bool b_transposed;
     bool accumulate; /* c += a b instead of c = a b */
+    bool bias;       /* c = a b + bias, one number a column; not together with accumulate */
     dtype type;      /* of b and of the arithmetic: DTYPE_F32 or DTYPE_BF16 */
 } row_product;
 
-/* c [m, n] += sum over rows of a[row, 0..m) b[row, 0..n): a gradient of a weight. f32 in and out. */
+/* c [m, n] += sum over rows of a[row, 0..m) b[row, 0..n): a gradient of a weight. f32 in and out; all dense. */
 typedef struct reduction_product {
+    uint32_t rows; /* the most that a run will have */
     uint32_t m, n;
-    uint64_t lda, ldb, ldc;
     dtype type; /* of the arithmetic */
 } reduction_product;
 
-levee_status gemm_open(struct gemm **result, unsigned threads, levee_error *error);
+/* The state gives threads and instruction set; it must outlive the result. Caller closes; NULL may be closed. */
+levee_status gemm_open(struct gemm **result, const struct backend_state *state, levee_error *error);
 void gemm_close(struct gemm *g);
+
+/* Drops every primitive and its booking. Products must be prepared anew. */
+void gemm_clear(struct gemm *g);
 
 /* Does this processor have bf16 products? */
 bool gemm_has_bf16(struct gemm *g);
 
-/* Makes the primitives of a product on all tiles of the ladder. */
+/* Makes the primitives of a product on all tiles of the ladder that up to `rows` rows can need. */
 levee_status gemm_prepare_rows(struct gemm *g, const row_product *product, levee_error *error);
 levee_status gemm_prepare_reduction(struct gemm *g, const reduction_product *product, levee_error *error);
 
-/* Scratch that a run needs, in bytes (a multiple of 64). */
+/* Scratch that a run needs, in bytes (a multiple of 64). Makes the primitives too, for only they know their share; 0
+ * when that fails, which gemm_prepare_* then reports. */
 uint64_t gemm_rows_scratch(struct gemm *g, const row_product *product);
 uint64_t gemm_reduction_scratch(struct gemm *g, const reduction_product *product);
 
-/* Runs over `rows` rows. */
-levee_status gemm_rows(struct gemm *g, const row_product *product, uint32_t rows, const float *a, const void *b, float *c,
-                       void *scratch, levee_error *error);
+/* Runs over `rows` rows (at most product->rows). `bias` is [n] f32, or NULL without one. A product that was not
+ * prepared is LEVEE_INTERNAL. */
+levee_status gemm_rows(struct gemm *g, const row_product *product, uint32_t rows, const float *a, const void *b,
+                       const float *bias, float *c, void *scratch, levee_error *error);
 levee_status gemm_reduction(struct gemm *g, const reduction_product *product, uint32_t rows, const float *a,
                             const float *b, float *c, void *scratch, levee_error *error);
 

@@ -1,167 +1,267 @@
-/* The output head and the cross-entropy in one: the logits of `chunk_tokens` rows exist at a time, are turned into their
- * gradient in place, and are gone. Overwrites losses and dx; adds into the gradient of the weight. */
+/* The output head and the cross-entropy in one, on chunks of rows and panels of the vocabulary. Losses and dx are
+ * overwritten; the gradient of the weight is added to.
+ *
+ * With gradients, the logits of one chunk exist at a time: they are turned into their gradient in place, and are
+ * gone. They lie panel by panel, each [chunk, panel] and dense, because oneDNN's better kernels want dense operands.
+ * The loss alone keeps one panel of logits: each row carries the largest logit so far and its sum of exponentials. */
 #include <math.h>
 #include <string.h>
 
 #include "backend/cpu/gemm.h"
 #include "backend/cpu/panel.h"
 #include "backend/cpu/vector.h"
+#include "base/error.h"
 
-/* The products of one chunk, by panels of the vocabulary, and where their scratch lies. */
+/* What the loss-only pass knows of a row: log-sum-exp = highest + log(sum). */
+typedef struct running_row {
+    float highest, at_label;
+    double sum;
+} running_row;
+
+/* The products of one chunk, by panels of the vocabulary, and where their scratch lies: logits, then the state of
+ * rows or nothing, then the decoded panel, then the products' own. */
 typedef struct head {
     panels weight;
     uint64_t vocabulary, features;
     uint32_t chunk;
+    bool gradient, gradient_input, gradient_weight;
     row_product logits, logits_last, input, input_last;
-    reduction_product gradient, gradient_last; /* of the weight, panel by panel, as it is always f32 */
-    uint64_t panel_offset, product_offset, scratch_bytes;
+    reduction_product reduction, reduction_last;
+    uint64_t rows_offset, panel_offset, product_offset;
 } head;
 
-static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
+static uint64_t larger(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
 
-static uint64_t align64(uint64_t bytes) { return (bytes + 63) & ~63ull; }
+static uint64_t align64(uint64_t bytes) {
+    return (bytes + 63) & ~63ull;
+}
 
 static head describe(const struct backend_state *state, const kernel_call *call) {
-    const kernel_buffer *weight = &call->in[1];
-    head h = {.weight = panels_of(state, weight), .vocabulary = weight->rows, .features = weight->cols,
-              .chunk = call->parameters->chunk_tokens};
-    struct gemm *g = state->products;
-    uint32_t full = h.weight.panel_rows, rest = (uint32_t)(weight->rows % full);
-    if (!rest) rest = full;
-    h.logits = (row_product){.n = full, .k = (uint32_t)h.features, .lda = h.features, .ldb = h.features,
-                             .ldc = h.vocabulary, .b_transposed = true, .type = h.weight.compute};
-    h.input = (row_product){.n = (uint32_t)h.features, .k = full, .lda = h.vocabulary, .ldb = h.features,
-                            .ldc = h.features, .accumulate = true, .type = h.weight.compute};
-    h.gradient = (reduction_product){.m = full, .n = (uint32_t)h.features, .lda = h.vocabulary, .ldb = h.features,
-                                     .ldc = h.features, .type = h.weight.compute};
-    h.logits_last = h.logits, h.logits_last.n = rest;
-    h.input_last = h.input, h.input_last.k = rest;
-    h.gradient_last = h.gradient, h.gradient_last.m = rest;
-    uint64_t products = larger(gemm_rows_scratch(g, &h.logits), gemm_rows_scratch(g, &h.logits_last));
-    if (call->out[1].present)
-        products = larger(products, larger(gemm_rows_scratch(g, &h.input), gemm_rows_scratch(g, &h.input_last)));
-    if (call->out[2].present)
-        products = larger(products,
-                          larger(gemm_reduction_scratch(g, &h.gradient), gemm_reduction_scratch(g, &h.gradient_last)));
-    h.panel_offset = align64(h.chunk * h.vocabulary * sizeof(float));
+    const kernel_buffer *x = &call->in[0], *weight = &call->in[1];
+    head h = {.weight = panels_of(state, weight, true),
+              .vocabulary = weight->rows,
+              .features = weight->cols,
+              .chunk = call->parameters->chunk_tokens,
+              .gradient_input = call->out[1].present,
+              .gradient_weight = call->out[2].present};
+    h.gradient = h.gradient_input || h.gradient_weight;
+    if (!h.chunk || h.chunk > x->rows) h.chunk = (uint32_t)x->rows;
+    uint32_t panel = h.weight.panel_rows, last = h.weight.last_rows, features = (uint32_t)h.features;
+    dtype type = h.weight.compute;
+    h.logits = (row_product){.rows = h.chunk, .n = panel, .k = features, .lda = features, .ldc = panel, .type = type};
+    h.logits.b_transposed = true;
+    h.logits_last = h.logits;
+    h.logits_last.n = last, h.logits_last.ldc = last;
+    h.input = (row_product){.rows = h.chunk, .n = features, .k = panel, .lda = panel, .ldc = features, .type = type};
+    h.input.accumulate = true;
+    h.input_last = h.input;
+    h.input_last.k = last, h.input_last.lda = last;
+    h.reduction = (reduction_product){.rows = h.chunk, .m = panel, .n = features, .type = type};
+    h.reduction_last = h.reduction;
+    h.reduction_last.m = last;
+    h.rows_offset = align64(h.chunk * (h.gradient ? h.vocabulary : panel) * sizeof(float));
+    h.panel_offset = h.rows_offset + (h.gradient ? 0 : align64(h.chunk * sizeof(running_row)));
     h.product_offset = h.panel_offset + h.weight.scratch_bytes;
-    h.scratch_bytes = h.product_offset + products;
     return h;
 }
 
 static uint64_t scratch(const struct backend_state *state, const kernel_call *call) {
-    return describe(state, call).scratch_bytes;
+    head h = describe(state, call);
+    struct gemm *g = state->products;
+    uint64_t own = larger(gemm_rows_scratch(g, &h.logits), gemm_rows_scratch(g, &h.logits_last));
+    if (h.gradient_input)
+        own = larger(own, larger(gemm_rows_scratch(g, &h.input), gemm_rows_scratch(g, &h.input_last)));
+    if (h.gradient_weight)
+        own = larger(own,
+                     larger(gemm_reduction_scratch(g, &h.reduction), gemm_reduction_scratch(g, &h.reduction_last)));
+    return h.product_offset + own;
 }
 
 static levee_status prepare(struct backend_state *state, const kernel_call *call, levee_error *error) {
     head h = describe(state, call);
-    levee_status status = gemm_prepare_rows(state->products, &h.logits, error);
-    if (status == LEVEE_OK) status = gemm_prepare_rows(state->products, &h.logits_last, error);
-    if (status == LEVEE_OK && call->out[1].present) status = gemm_prepare_rows(state->products, &h.input, error);
-    if (status == LEVEE_OK && call->out[1].present) status = gemm_prepare_rows(state->products, &h.input_last, error);
-    if (status == LEVEE_OK && call->out[2].present)
-        status = gemm_prepare_reduction(state->products, &h.gradient, error);
-    if (status == LEVEE_OK && call->out[2].present)
-        status = gemm_prepare_reduction(state->products, &h.gradient_last, error);
+    struct gemm *g = state->products;
+    levee_status status = gemm_prepare_rows(g, &h.logits, error);
+    if (status == LEVEE_OK) status = gemm_prepare_rows(g, &h.logits_last, error);
+    if (status == LEVEE_OK && h.gradient_input) status = gemm_prepare_rows(g, &h.input, error);
+    if (status == LEVEE_OK && h.gradient_input) status = gemm_prepare_rows(g, &h.input_last, error);
+    if (status == LEVEE_OK && h.gradient_weight) status = gemm_prepare_reduction(g, &h.reduction, error);
+    if (status == LEVEE_OK && h.gradient_weight) status = gemm_prepare_reduction(g, &h.reduction_last, error);
     return status;
 }
 
-/* From logits to losses, and in place to the logits' gradient. */
-typedef struct softmax_rows {
-    const struct backend_state *state;
-    float *logits;
+/* One chunk of rows on its way through the operator. */
+typedef struct chunk {
+    struct backend_state *state;
+    const kernel_call *call;
+    const head *h;
+    uint64_t row; /* of the first */
+    uint32_t rows;
     const int32_t *labels;
     float *losses;
-    uint64_t vocabulary;
-    float loss_scale;
-    bool gradient;
-} softmax_rows;
+    float *logits;        /* of the chunk, or of one panel */
+    running_row *running; /* loss only */
+    uint64_t panel_row;   /* loss only: the vocabulary row of the panel at hand */
+    unsigned char *panel_memory, *product_memory;
+} chunk;
 
-static void softmax_range(void *context, uint64_t begin, uint64_t end, unsigned thread) {
-    const softmax_rows *s = context;
+/* The logits of one row in the panel that starts at vocabulary row v, when the chunk's logits are all there. */
+static float *panel_logits(const chunk *c, uint64_t r, uint64_t v) {
+    return c->logits + v * c->h->chunk + r * panel_height(&c->h->weight, v);
+}
+
+/* From logits to loss, and in place to the logits' gradient: (softmax - one at the label) * loss_scale. */
+static void gradient_row(const chunk *c, uint64_t r) {
+    const head *h = c->h;
+    instruction_set set = c->state->instructions;
+    uint64_t step = h->weight.panel_rows;
+    int32_t label = c->labels[r];
+    float loss_scale = c->call->pass->loss_scale, highest = -INFINITY;
+    for (uint64_t v = 0; v < h->vocabulary; v += step) {
+        float here = vector_maximum(set, panel_logits(c, r, v), panel_height(&h->weight, v));
+        if (here > highest) highest = here;
+    }
+    uint64_t label_panel = (uint64_t)label / step * step;
+    float *at_label = panel_logits(c, r, label_panel) + ((uint64_t)label - label_panel), label_logit = *at_label;
+    double sum = 0;
+    for (uint64_t v = 0; v < h->vocabulary; v += step)
+        sum += vector_exponentials(set, panel_logits(c, r, v), panel_height(&h->weight, v), highest);
+    c->losses[r] = (float)(log(sum) - ((double)label_logit - highest));
+    for (uint64_t v = 0; v < h->vocabulary; v += step)
+        vector_scale(set, panel_logits(c, r, v), panel_height(&h->weight, v), (float)(loss_scale / sum));
+    *at_label -= loss_scale;
+}
+
+static void gradient_rows(void *context, uint64_t begin, uint64_t end, unsigned thread) {
+    const chunk *c = context;
+    const panels *weight = &c->h->weight;
     (void)thread;
     for (uint64_t r = begin; r < end; r++) {
-        float *row = s->logits + r * s->vocabulary;
-        int32_t label = s->labels[r];
-        if (label < 0) {
-            s->losses[r] = 0;
-            if (s->gradient) memset(row, 0, s->vocabulary * sizeof *row);
+        if (c->labels[r] >= 0) {
+            gradient_row(c, r);
             continue;
         }
-        float highest = vector_maximum(s->state->instructions, row, s->vocabulary), at_label = row[label];
-        double sum = vector_exponentials(s->state->instructions, row, s->vocabulary, highest);
-        s->losses[r] = (float)(log(sum) - ((double)at_label - highest));
-        if (!s->gradient) continue;
-        vector_scale(s->state->instructions, row, s->vocabulary, (float)(s->loss_scale / sum));
-        row[label] -= s->loss_scale;
+        c->losses[r] = 0;
+        for (uint64_t v = 0; v < c->h->vocabulary; v += weight->panel_rows)
+            memset(panel_logits(c, r, v), 0, panel_height(weight, v) * sizeof(float));
     }
 }
 
-static levee_status chunk_logits(struct backend_state *state, const kernel_call *call, const head *h, uint32_t row,
-                                 uint32_t rows, levee_error *error) {
-    unsigned char *memory = call->scratch;
-    float *logits = (float *)(void *)memory;
-    const float *x = (const float *)call->in[0].data + row * h->features;
+/* Takes one panel of logits into the rows' running sums. */
+static void running_rows(void *context, uint64_t begin, uint64_t end, unsigned thread) {
+    const chunk *c = context;
+    (void)thread;
+    uint64_t height = panel_height(&c->h->weight, c->panel_row);
+    for (uint64_t r = begin; r < end; r++) {
+        if (c->labels[r] < 0) continue;
+        running_row *row = &c->running[r];
+        float *logits = c->logits + r * height;
+        uint64_t label = (uint64_t)c->labels[r];
+        if (label >= c->panel_row && label < c->panel_row + height) row->at_label = logits[label - c->panel_row];
+        float here = vector_maximum(c->state->instructions, logits, height);
+        if (here > row->highest) {
+            row->sum *= exp((double)row->highest - here);
+            row->highest = here;
+        }
+        row->sum += vector_exponentials(c->state->instructions, logits, height, row->highest);
+    }
+}
+
+static levee_status make_logits(const chunk *c, uint64_t v, const void *panel, float *to, levee_error *error) {
+    const head *h = c->h;
+    const float *x = (const float *)c->call->in[0].data + c->row * h->features;
+    bool last = v + h->weight.panel_rows >= h->vocabulary;
+    return gemm_rows(c->state->products, last ? &h->logits_last : &h->logits, c->rows, x, panel, NULL, to,
+                     c->product_memory, error);
+}
+
+static levee_status loss_only(chunk *c, levee_error *error) {
+    const head *h = c->h;
     levee_status status = LEVEE_OK;
+    for (uint32_t r = 0; r < c->rows; r++) c->running[r] = (running_row){.highest = -INFINITY};
     for (uint64_t v = 0; v < h->vocabulary && status == LEVEE_OK; v += h->weight.panel_rows) {
-        const void *panel = panel_fetch(state, &h->weight, call->in[1].data, v, memory + h->panel_offset);
-        bool last = panel_height(&h->weight, v) < h->weight.panel_rows;
-        status = gemm_rows(state->products, last ? &h->logits_last : &h->logits, rows, x, panel, logits + v,
-                           memory + h->product_offset, error);
+        const void *panel = panel_fetch(c->state, &h->weight, c->call->in[1].data, v, c->panel_memory);
+        c->panel_row = v;
+        status = make_logits(c, v, panel, c->logits, error);
+        if (status == LEVEE_OK) parallel_for(c->state, c->rows, 1, running_rows, c);
+    }
+    for (uint32_t r = 0; r < c->rows; r++) {
+        const running_row *row = &c->running[r];
+        c->losses[r] = c->labels[r] < 0 ? 0 : (float)(log(row->sum) - ((double)row->at_label - row->highest));
     }
     return status;
 }
 
-static levee_status chunk_gradients(struct backend_state *state, const kernel_call *call, const head *h, uint32_t row,
-                                    uint32_t rows, levee_error *error) {
-    unsigned char *memory = call->scratch;
-    const float *logits = (const float *)(const void *)memory;
-    const float *x = (const float *)call->in[0].data + row * h->features;
-    float *dx = call->out[1].data ? (float *)call->out[1].data + row * h->features : NULL, *dw = call->out[2].data;
+static levee_status loss_and_gradients(chunk *c, levee_error *error) {
+    const head *h = c->h;
+    const float *x = (const float *)c->call->in[0].data + c->row * h->features;
+    float *dx = h->gradient_input ? (float *)c->call->out[1].data + c->row * h->features : NULL;
+    float *dw = h->gradient_weight ? c->call->out[2].data : NULL;
     levee_status status = LEVEE_OK;
-    if (dx) memset(dx, 0, rows * h->features * sizeof *dx);
     for (uint64_t v = 0; v < h->vocabulary && status == LEVEE_OK; v += h->weight.panel_rows) {
-        bool last = panel_height(&h->weight, v) < h->weight.panel_rows;
+        const void *panel = panel_fetch(c->state, &h->weight, c->call->in[1].data, v, c->panel_memory);
+        status = make_logits(c, v, panel, c->logits + v * h->chunk, error);
+    }
+    if (status != LEVEE_OK) return status;
+    parallel_for(c->state, c->rows, 1, gradient_rows, c);
+    if (dx) memset(dx, 0, c->rows * h->features * sizeof *dx);
+    for (uint64_t v = 0; v < h->vocabulary && status == LEVEE_OK; v += h->weight.panel_rows) {
+        bool last = v + h->weight.panel_rows >= h->vocabulary;
+        const float *dlogits = c->logits + v * h->chunk;
         if (dx) {
-            const void *panel = panel_fetch(state, &h->weight, call->in[1].data, v, memory + h->panel_offset);
-            status = gemm_rows(state->products, last ? &h->input_last : &h->input, rows, logits + v, panel, dx,
-                               memory + h->product_offset, error);
+            const void *panel = panel_fetch(c->state, &h->weight, c->call->in[1].data, v, c->panel_memory);
+            status = gemm_rows(c->state->products, last ? &h->input_last : &h->input, c->rows, dlogits, panel, NULL,
+                               dx, c->product_memory, error);
         }
         if (dw && status == LEVEE_OK)
-            status = gemm_reduction(state->products, last ? &h->gradient_last : &h->gradient, rows, logits + v, x,
-                                    dw + v * h->features, memory + h->product_offset, error);
+            status = gemm_reduction(c->state->products, last ? &h->reduction_last : &h->reduction, c->rows, dlogits,
+                                    x, dw + v * h->features, c->product_memory, error);
     }
     return status;
 }
 
-static bool has_target(const int32_t *labels, uint32_t rows) {
-    for (uint32_t r = 0; r < rows; r++)
-        if (labels[r] >= 0) return true;
-    return false;
+/* A chunk without targets costs nothing. */
+static void skip_chunk(const chunk *c) {
+    memset(c->losses, 0, c->rows * sizeof *c->losses);
+    if (c->h->gradient_input)
+        memset((float *)c->call->out[1].data + c->row * c->h->features, 0, c->rows * c->h->features * sizeof(float));
+}
+
+static levee_status count_targets(const chunk *c, uint32_t *targets, levee_error *error) {
+    *targets = 0;
+    for (uint32_t r = 0; r < c->rows; r++) {
+        if (c->labels[r] >= 0 && (uint64_t)c->labels[r] >= c->h->vocabulary)
+            return error_set(error, LEVEE_INTERNAL, "label %d of token %llu is not below the vocabulary of %llu",
+                             c->labels[r], (unsigned long long)(c->row + r), (unsigned long long)c->h->vocabulary);
+        *targets += c->labels[r] >= 0;
+    }
+    return LEVEE_OK;
 }
 
 static levee_status run(struct backend_state *state, const kernel_call *call, levee_error *error) {
     head h = describe(state, call);
-    bool gradient = call->out[1].data || call->out[2].data;
+    unsigned char *memory = call->scratch;
     levee_status status = LEVEE_OK;
-    for (uint32_t row = 0; row < call->pass->tokens && status == LEVEE_OK; row += h.chunk) {
-        uint32_t rows = call->pass->tokens - row < h.chunk ? call->pass->tokens - row : h.chunk;
-        softmax_rows s = {.state = state,
-                          .logits = call->scratch,
-                          .labels = (const int32_t *)call->in[2].data + row,
-                          .losses = (float *)call->out[0].data + row,
-                          .vocabulary = h.vocabulary,
-                          .loss_scale = call->pass->loss_scale,
-                          .gradient = gradient};
-        if (!has_target(s.labels, rows)) {
-            memset(s.losses, 0, rows * sizeof *s.losses);
-            if (call->out[1].data)
-                memset((float *)call->out[1].data + row * h.features, 0, rows * h.features * sizeof(float));
-            continue;
-        }
-        status = chunk_logits(state, call, &h, row, rows, error);
-        if (status == LEVEE_OK) parallel_for(state, rows, 1, softmax_range, &s);
-        if (status == LEVEE_OK && gradient) status = chunk_gradients(state, call, &h, row, rows, error);
+    for (uint64_t row = 0; row < call->pass->tokens && status == LEVEE_OK; row += h.chunk) {
+        uint32_t left = call->pass->tokens - (uint32_t)row, targets;
+        chunk c = {.state = state,
+                   .call = call,
+                   .h = &h,
+                   .row = row,
+                   .rows = left < h.chunk ? left : h.chunk,
+                   .labels = (const int32_t *)call->in[2].data + row,
+                   .losses = (float *)call->out[0].data + row,
+                   .logits = (float *)(void *)memory,
+                   .running = (running_row *)(void *)(memory + h.rows_offset),
+                   .panel_memory = memory + h.panel_offset,
+                   .product_memory = memory + h.product_offset};
+        status = count_targets(&c, &targets, error);
+        if (status != LEVEE_OK) break;
+        if (!targets)
+            skip_chunk(&c);
+        else
+            status = h.gradient ? loss_and_gradients(&c, error) : loss_only(&c, error);
     }
     return status;
 }

@@ -1,10 +1,12 @@
-/* Threads: libgomp called through its functions, so that gcc and clang give the same one runtime that oneDNN uses too. */
+/* Threads: libgomp called through its functions, so that gcc and clang give the same one runtime that oneDNN uses
+ * too. */
 #include <stdatomic.h>
 
 #include "backend/cpu/cpu.h"
 
 void GOMP_parallel(void (*body)(void *), void *context, unsigned threads, unsigned flags);
 int omp_get_thread_num(void);
+int omp_get_num_threads(void);
 
 typedef struct split {
     parallel_body *body;
@@ -15,10 +17,12 @@ typedef struct split {
 
 static void run_static(void *argument) {
     split *s = argument;
-    unsigned thread = (unsigned)omp_get_thread_num();
-    uint64_t begin = thread * s->per_thread, end = begin + s->per_thread;
-    if (end > s->count) end = s->count;
-    if (begin < end) s->body(s->context, begin, end, thread);
+    unsigned thread = (unsigned)omp_get_thread_num(), threads = (unsigned)omp_get_num_threads();
+    /* The runtime may give fewer threads than were asked for; then one takes several ranges. */
+    for (uint64_t begin = thread * s->per_thread; begin < s->count; begin += threads * s->per_thread) {
+        uint64_t end = begin + s->per_thread < s->count ? begin + s->per_thread : s->count;
+        s->body(s->context, begin, end, thread);
+    }
 }
 
 static void run_dynamic(void *argument) {

@@ -1,0 +1,213 @@
+/* oneDNN's primitives in a table: see gemm_primitive.h. Their memory objects are made with them and only get their
+ * addresses at run time; so a run takes nothing but the few hundred bytes of oneDNN's own argument list. */
+#include "backend/cpu/gemm_primitive.h"
+
+#include <dnnl.h>
+#include <string.h>
+
+#include "backend/cpu/gemm.h"
+#include "base/error.h"
+#include "memory/ledger.h"
+
+enum { TABLE_SLOTS = 4096 };
+
+/* Held bytes of one primitive with its generated code and memory objects, measured as the growth of anonymous memory
+ * over hundreds of them: 31 to 89 KiB for the tile kernels, 4 to 16 KiB where oneDNN reuses one general kernel. */
+static const int64_t tile_primitive_bytes = 72 * 1024, general_primitive_bytes = 16 * 1024;
+
+enum { ARGUMENTS = 5 };
+
+typedef struct primitive {
+    primitive_key key;
+    dnnl_primitive_t run;            /* NULL: a free slot */
+    dnnl_memory_t memory[ARGUMENTS]; /* a, b, bias, c, scratchpad */
+    uint64_t scratch_bytes;
+    int64_t booked_bytes;
+} primitive;
+
+void omp_set_num_threads(int threads);
+
+levee_status gemm_open(struct gemm **result, const struct backend_state *state, levee_error *error) {
+    *result = NULL;
+    struct gemm *g = ledger_alloc(LEVEE_RUNTIME, sizeof *g);
+    if (g) g->table = ledger_alloc_array(LEVEE_RUNTIME, TABLE_SLOTS, sizeof *g->table);
+    if (!g || !g->table) {
+        ledger_free(g);
+        return error_out_of_memory(error, "the table of matrix products", TABLE_SLOTS * sizeof(primitive));
+    }
+    g->state = state;
+    omp_set_num_threads((int)state->threads);
+    dnnl_set_primitive_cache_capacity(0); /* the table holds what is needed; a second copy would be unbooked */
+    if (dnnl_engine_create(&g->engine, dnnl_cpu, 0) != dnnl_success ||
+        dnnl_stream_create(&g->stream, g->engine, dnnl_stream_default_flags) != dnnl_success) {
+        gemm_close(g);
+        return error_set(error, LEVEE_INTERNAL, "oneDNN cannot be started on this processor");
+    }
+    *result = g;
+    return LEVEE_OK;
+}
+
+static void primitive_close(primitive *p) {
+    if (p->run) dnnl_primitive_destroy(p->run);
+    for (unsigned i = 0; i < ARGUMENTS; i++)
+        if (p->memory[i]) dnnl_memory_destroy(p->memory[i]);
+    ledger_book(LEVEE_RUNTIME, -p->booked_bytes);
+    memset(p, 0, sizeof *p);
+}
+
+void gemm_clear(struct gemm *g) {
+    for (uint32_t i = 0; i < TABLE_SLOTS; i++) primitive_close(&g->table[i]);
+    ledger_book(LEVEE_RUNTIME, -(int64_t)g->inside_bytes);
+    g->inside_bytes = 0;
+}
+
+void gemm_close(struct gemm *g) {
+    if (!g) return;
+    gemm_clear(g);
+    if (g->stream) dnnl_stream_destroy(g->stream);
+    if (g->engine) dnnl_engine_destroy(g->engine);
+    ledger_free(g->table);
+    ledger_free(g);
+}
+
+static bool same_key(const primitive_key *a, const primitive_key *b) {
+    return a->m == b->m && a->n == b->n && a->k == b->k && a->a_transposed == b->a_transposed &&
+           a->b_transposed == b->b_transposed && a->accumulate == b->accumulate && a->bias == b->bias &&
+           a->type == b->type;
+}
+
+/* The slot of a key, or the free slot where it belongs; NULL when the table is full. */
+static primitive *find_slot(const struct gemm *g, const primitive_key *key) {
+    const uint64_t parts[] = {
+        key->m, key->n, key->k, key->a_transposed, key->b_transposed, key->accumulate, key->bias, key->type,
+    };
+    uint64_t hash = 0;
+    for (unsigned i = 0; i < sizeof parts / sizeof *parts; i++) hash = (hash ^ parts[i]) * 0x9e3779b97f4a7c15ull;
+    for (uint32_t probe = 0; probe < TABLE_SLOTS; probe++) {
+        primitive *p = &g->table[((hash >> 32) + probe) % TABLE_SLOTS];
+        if (!p->run || same_key(&p->key, key)) return p;
+    }
+    return NULL;
+}
+
+static void describe_matrix(dnnl_memory_desc_t *d, uint32_t rows, uint32_t cols, bool transposed,
+                            dnnl_data_type_t type) {
+    dnnl_dims_t sizes = {rows, cols};
+    dnnl_dims_t strides = {transposed ? 1 : (dnnl_dim_t)cols, transposed ? (dnnl_dim_t)rows : 1};
+    dnnl_memory_desc_init_by_strides(d, 2, sizes, type, strides);
+}
+
+static dnnl_status_t make_attributes(dnnl_primitive_attr_t *attributes, bool accumulate) {
+    dnnl_status_t status = dnnl_primitive_attr_create(attributes);
+    if (status == dnnl_success)
+        status = dnnl_primitive_attr_set_scratchpad_mode(*attributes, dnnl_scratchpad_mode_user);
+    if (status != dnnl_success || !accumulate) return status;
+    dnnl_post_ops_t sum;
+    status = dnnl_post_ops_create(&sum);
+    if (status != dnnl_success) return status;
+    status = dnnl_post_ops_append_sum(sum, 1.0f);
+    if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(*attributes, sum);
+    dnnl_post_ops_destroy(sum);
+    return status;
+}
+
+/* Books a primitive, and what its runs take inside. The general kernels pack operands into memory of their own: the
+ * bound lies above every product measured (AVX2 f32, AVX-512 f32 and bf16; n to 49152), whose most was 16 MB. */
+static void book_primitive(struct gemm *g, primitive *p, dnnl_primitive_desc_t described) {
+    const char *implementation = "";
+    dnnl_primitive_desc_query(described, dnnl_query_impl_info_str, 0, &implementation);
+    bool tiled = !strncmp(implementation, "brg", 3);
+    p->booked_bytes = tiled ? tile_primitive_bytes : general_primitive_bytes;
+    ledger_book(LEVEE_RUNTIME, p->booked_bytes);
+    uint64_t inside = tiled ? 1024 : 64 * 1024 + 2048ull * p->key.n + 1024ull * p->key.k;
+    if (inside > 16ull * 1024 * 1024) inside = 16ull * 1024 * 1024;
+    if (inside <= g->inside_bytes) return;
+    ledger_book(LEVEE_RUNTIME, (int64_t)(inside - g->inside_bytes));
+    g->inside_bytes = inside;
+}
+
+/* Fills a free slot; oneDNN's own status, so that "no bf16 here" can be told from a failure. */
+static dnnl_status_t primitive_make(struct gemm *g, primitive *p, const primitive_key *key) {
+    dnnl_data_type_t type = key->type == DTYPE_BF16 ? dnnl_bf16 : dnnl_f32;
+    dnnl_memory_desc_t d[ARGUMENTS];
+    describe_matrix(&d[0], key->m, key->k, key->a_transposed, type);
+    describe_matrix(&d[1], key->k, key->n, key->b_transposed, type);
+    describe_matrix(&d[2], 1, key->n, false, dnnl_f32);
+    describe_matrix(&d[3], key->m, key->n, false, dnnl_f32);
+    dnnl_matmul_desc_t product;
+    dnnl_primitive_attr_t attributes = NULL;
+    dnnl_primitive_desc_t described = NULL;
+    omp_set_num_threads((int)g->state->threads); /* a primitive is made for a number of threads */
+    dnnl_status_t status = dnnl_matmul_desc_init(&product, &d[0], &d[1], key->bias ? &d[2] : NULL, &d[3]);
+    if (status == dnnl_success) status = make_attributes(&attributes, key->accumulate);
+    if (status == dnnl_success)
+        status = dnnl_primitive_desc_create(&described, &product, attributes, g->engine, NULL);
+    if (status == dnnl_success) status = dnnl_primitive_create(&p->run, described);
+    if (status == dnnl_success) {
+        d[4] = *dnnl_primitive_desc_query_md(described, dnnl_query_scratchpad_md, 0);
+        p->scratch_bytes = dnnl_memory_desc_get_size(&d[4]);
+        p->key = *key;
+        book_primitive(g, p, described);
+    }
+    for (unsigned i = 0; i < ARGUMENTS && status == dnnl_success; i++)
+        status = dnnl_memory_create(&p->memory[i], &d[i], g->engine, DNNL_MEMORY_NONE);
+    if (described) dnnl_primitive_desc_destroy(described);
+    if (attributes) dnnl_primitive_attr_destroy(attributes);
+    if (status != dnnl_success) primitive_close(p);
+    return status;
+}
+
+levee_status primitive_prepare(struct gemm *g, const primitive_key *key, levee_error *error) {
+    primitive *p = find_slot(g, key);
+    if (!p) return error_set(error, LEVEE_INTERNAL, "matrix products: more than %d primitives", (int)TABLE_SLOTS);
+    if (p->run) return LEVEE_OK;
+    dnnl_status_t status = primitive_make(g, p, key);
+    if (status == dnnl_success) return LEVEE_OK;
+    if (status == dnnl_out_of_memory)
+        return error_out_of_memory(error, "a matrix product", (uint64_t)tile_primitive_bytes);
+    return error_set(error, LEVEE_INTERNAL, "oneDNN has no product of %u x %u x %u in %s (status %d)", key->m, key->n,
+                     key->k, dtype_describe(key->type)->name, (int)status);
+}
+
+uint64_t primitive_scratch(const struct gemm *g, const primitive_key *key) {
+    const primitive *p = find_slot(g, key);
+    return p && p->run ? p->scratch_bytes : 0;
+}
+
+/* oneDNN takes every address as one that it may write to. */
+static void *writable(const void *address) {
+    union {
+        const void *in;
+        void *out;
+    } both = {.in = address};
+    return both.out;
+}
+
+levee_status primitive_run(const struct gemm *g, const primitive_key *key, const void *a, const void *b,
+                           const float *bias, float *c, void *scratch, levee_error *error) {
+    static const int names[ARGUMENTS] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DST,
+                                         DNNL_ARG_SCRATCHPAD};
+    void *const addresses[ARGUMENTS] = {writable(a), writable(b), writable(bias), c, scratch};
+    const primitive *p = find_slot(g, key);
+    if (!p || !p->run)
+        return error_set(error, LEVEE_INTERNAL, "a product of %u x %u x %u was not prepared", key->m, key->n, key->k);
+    dnnl_exec_arg_t arguments[ARGUMENTS];
+    int count = 0;
+    dnnl_status_t status = dnnl_success;
+    for (unsigned i = 0; i < ARGUMENTS && status == dnnl_success; i++) {
+        if (names[i] == DNNL_ARG_BIAS && !key->bias) continue;
+        arguments[count++] = (dnnl_exec_arg_t){names[i], p->memory[i]};
+        status = dnnl_memory_set_data_handle(p->memory[i], addresses[i]);
+    }
+    omp_set_num_threads((int)g->state->threads); /* the setting belongs to the calling thread */
+    if (status == dnnl_success) status = dnnl_primitive_execute(p->run, g->stream, count, arguments);
+    if (status == dnnl_success) status = dnnl_stream_wait(g->stream);
+    if (status == dnnl_success) return LEVEE_OK;
+    return error_set(error, status == dnnl_out_of_memory ? LEVEE_DOES_NOT_FIT : LEVEE_INTERNAL,
+                     "oneDNN failed on a product of %u x %u x %u (status %d)", key->m, key->n, key->k, (int)status);
+}
+
+bool gemm_has_bf16(struct gemm *g) {
+    primitive_key key = {.m = 32, .n = 32, .k = 32, .type = DTYPE_BF16};
+    return primitive_prepare(g, &key, NULL) == LEVEE_OK;
+}

@@ -1,0 +1,32 @@
+/* The table of oneDNN's primitives: made once, by key, and then only looked up. Used by gemm.c alone. */
+#ifndef LEVEE_BACKEND_CPU_GEMM_PRIMITIVE_H
+#define LEVEE_BACKEND_CPU_GEMM_PRIMITIVE_H
+
+#include "backend/cpu/cpu.h"
+
+/* c [m, n] = a [m, k] b [k, n], all dense; what is transposed is stored the other way round. */
+typedef struct primitive_key {
+    uint32_t m, n, k;
+    bool a_transposed, b_transposed, accumulate, bias;
+    dtype type;
+} primitive_key;
+
+struct gemm {
+    const struct backend_state *state;
+    struct dnnl_engine *engine;
+    struct dnnl_stream *stream;
+    struct primitive *table; /* open addressing */
+    uint64_t inside_bytes;   /* booked for what oneDNN takes inside a call: the most that any product takes */
+};
+
+/* Makes the primitive of a key unless it is there. */
+levee_status primitive_prepare(struct gemm *g, const primitive_key *key, levee_error *error);
+
+/* The scratch of a primitive that is there, in bytes; 0 when it is not. */
+uint64_t primitive_scratch(const struct gemm *g, const primitive_key *key);
+
+/* Runs a primitive that is there: LEVEE_INTERNAL when it is not. */
+levee_status primitive_run(const struct gemm *g, const primitive_key *key, const void *a, const void *b,
+                           const float *bias, float *c, void *scratch, levee_error *error);
+
+#endif

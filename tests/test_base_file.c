@@ -1,0 +1,242 @@
+/* Reading, mapping and atomic writing of files, with the failures that a disk can give. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "memory/ledger.h"
+#include "scratch.h"
+
+static void assert_content(const char *path, const char *expected) {
+    char *content;
+    uint64_t bytes;
+    assert_int_equal(file_read(path, 1000, &content, &bytes, NULL), LEVEE_OK);
+    assert_int_equal(bytes, strlen(expected));
+    assert_string_equal(content, expected);
+    ledger_free(content);
+}
+
+static void reads_whole_files(void **state) {
+    assert_content(scratch_text(*state, "small", "some\ntext"), "some\ntext");
+    assert_content(scratch_text(*state, "empty", ""), "");
+    const char *path = scratch_text(*state, "limit", "0123456789");
+    char *content;
+    uint64_t bytes;
+    levee_error error;
+    assert_int_equal(file_read(path, 10, &content, &bytes, &error), LEVEE_OK);
+    ledger_free(content);
+    scratch_expect("over the limit", LEVEE_BAD_DATA, "limit|10 bytes|at most 9",
+                   file_read(path, 9, &content, &bytes, &error), &error);
+    assert_null(content);
+    ledger_set_budget(64);
+    scratch_expect("no memory", LEVEE_DOES_NOT_FIT, "limit", file_read(path, 10, &content, &bytes, &error), &error);
+    assert_null(content);
+}
+
+static void refuses_what_is_no_file(void **state) {
+    char missing[FILE_PATH_BYTES], fifo[FILE_PATH_BYTES];
+    file_join(missing, *state, "missing");
+    file_join(fifo, *state, "fifo");
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    const struct {
+        const char *path, *words;
+    } cases[] = {
+        {missing, "missing|No such file"}, {*state, "not a regular file"}, {fifo, "fifo|not a regular file"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *content;
+        uint64_t bytes;
+        file_mapping mapping;
+        levee_error error;
+        scratch_expect("read", LEVEE_MISSING_INPUT, cases[i].words,
+                       file_read(cases[i].path, 100, &content, &bytes, &error), &error);
+        scratch_expect("map", LEVEE_MISSING_INPUT, cases[i].words, file_map(&mapping, cases[i].path, &error), &error);
+        file_unmap(&mapping);
+    }
+}
+
+static void maps_files(void **state) {
+    file_mapping mapping;
+    assert_int_equal(file_map(&mapping, scratch_text(*state, "map", "mapped"), NULL), LEVEE_OK);
+    assert_int_equal(mapping.bytes, 6);
+    assert_memory_equal(mapping.data, "mapped", 6);
+    file_drop_pages(&mapping);
+    assert_memory_equal(mapping.data, "mapped", 6);
+    file_unmap(&mapping);
+    file_unmap(&mapping);
+    assert_int_equal(file_map(&mapping, scratch_text(*state, "none", ""), NULL), LEVEE_OK);
+    assert_null(mapping.data);
+    file_drop_pages(&mapping);
+    file_unmap(&mapping);
+}
+
+static void replaces_only_on_commit(void **state) {
+    char path[FILE_PATH_BYTES];
+    strcpy(path, scratch_text(*state, "target", "old"));
+    file_writer w;
+    assert_int_equal(file_writer_open(&w, path, NULL), LEVEE_OK);
+    assert_int_equal(file_writer_write(&w, "ne", 2, NULL), LEVEE_OK);
+    assert_int_equal(file_writer_write(&w, "w", 1, NULL), LEVEE_OK);
+    assert_content(path, "old");
+    assert_true(file_exists(w.temporary));
+    assert_int_equal(file_writer_commit(&w, NULL), LEVEE_OK);
+    assert_content(path, "new");
+    assert_false(file_exists(w.temporary));
+    file_writer_abandon(&w);
+    assert_content(path, "new");
+
+    assert_int_equal(file_writer_open(&w, path, NULL), LEVEE_OK);
+    assert_int_equal(file_writer_write(&w, "dropped", 7, NULL), LEVEE_OK);
+    file_writer_abandon(&w);
+    assert_content(path, "new");
+    assert_false(file_exists(w.temporary));
+}
+
+static void leaves_strangers_alone(void **state) {
+    (void)state;
+    /* A writer that was never opened has descriptor 0, which is somebody's standard input. */
+    int spare = open("/dev/null", O_RDONLY), saved = fcntl(0, F_DUPFD_CLOEXEC, 3);
+    assert_true(spare >= 0);
+    if (spare != 0) dup2(spare, 0);
+    file_writer zeroed = {0};
+    file_writer_abandon(&zeroed);
+    assert_true(fcntl(0, F_GETFD) >= 0);
+    if (saved >= 0) {
+        dup2(saved, 0);
+        close(saved);
+    }
+    if (spare > 0) close(spare);
+}
+
+static void holds_the_promised_length(void **state) {
+    char path[FILE_PATH_BYTES];
+    strcpy(path, scratch_text(*state, "promise", "old"));
+    for (uint64_t bytes = 4; bytes <= 6; bytes++) {
+        file_writer w;
+        levee_error error;
+        assert_int_equal(file_writer_open(&w, path, &error), LEVEE_OK);
+        file_writer_promise(&w, 5);
+        assert_int_equal(file_writer_write(&w, "123456", bytes, &error), LEVEE_OK);
+        scratch_expect("promise", bytes == 5 ? LEVEE_OK : LEVEE_INTERNAL, bytes == 5 ? "" : "promise|5",
+                       file_writer_commit(&w, &error), &error);
+        assert_false(file_exists(w.temporary));
+        assert_content(path, bytes == 4 ? "old" : "12345");
+    }
+}
+
+/* Slices are flushed on the way: what lies dirty in the page cache stays below one slice. */
+static void writes_large_files_in_slices(void **state) {
+    enum { PIECE = 5 * 1000 * 1000 + 7, PIECES = 15, SLICE = 32 * 1024 * 1024 };
+    unsigned char *piece = malloc(PIECE);
+    assert_non_null(piece);
+    for (size_t i = 0; i < PIECE; i++) piece[i] = (unsigned char)(i * 2654435761u >> 13);
+    char path[FILE_PATH_BYTES];
+    file_join(path, *state, "large");
+    file_writer w;
+    assert_int_equal(file_writer_open(&w, path, NULL), LEVEE_OK);
+    for (unsigned i = 0; i < PIECES; i++) {
+        assert_int_equal(file_writer_write(&w, piece, PIECE, NULL), LEVEE_OK);
+        assert_true(w.written_bytes - w.flushed_bytes < SLICE);
+    }
+    assert_int_equal(w.flushed_bytes, 2u * SLICE);
+    assert_int_equal(file_writer_commit(&w, NULL), LEVEE_OK);
+    file_mapping mapping;
+    assert_int_equal(file_map(&mapping, path, NULL), LEVEE_OK);
+    assert_int_equal(mapping.bytes, (uint64_t)PIECE * PIECES);
+    for (unsigned i = 0; i < PIECES; i++) assert_memory_equal(mapping.data + (size_t)i * PIECE, piece, PIECE);
+    file_unmap(&mapping);
+    free(piece);
+}
+
+/* The limit on a file's size stands for a disk that is full: a write fails half-way. */
+static void survives_a_failing_write(void **state) {
+    char path[FILE_PATH_BYTES], text[4096];
+    strcpy(path, scratch_text(*state, "full", "old"));
+    memset(text, 'x', sizeof text);
+    struct rlimit before, small;
+    getrlimit(RLIMIT_FSIZE, &before);
+    small = before;
+    small.rlim_cur = 6000;
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &small);
+    file_writer w;
+    levee_error error;
+    levee_status open = file_writer_open(&w, path, &error);
+    levee_status first = file_writer_write(&w, text, sizeof text, &error);
+    levee_status second = file_writer_write(&w, text, sizeof text, &error);
+    setrlimit(RLIMIT_FSIZE, &before);
+    signal(SIGXFSZ, handler);
+    assert_int_equal(open, LEVEE_OK);
+    assert_int_equal(first, LEVEE_OK);
+    scratch_expect("full", LEVEE_IO_ERROR, "full.partial", second, &error);
+    file_writer_abandon(&w);
+    assert_content(path, "old");
+    assert_false(file_exists(w.temporary));
+}
+
+static void reports_unusable_targets(void **state) {
+    file_writer w;
+    levee_error error;
+    char path[FILE_PATH_BYTES];
+    file_join(path, *state, "nowhere/file");
+    scratch_expect("no directory", LEVEE_IO_ERROR, "nowhere", file_writer_open(&w, path, &error), &error);
+    file_writer_abandon(&w);
+    file_join(path, *state, "directory");
+    assert_int_equal(file_make_directory(path, NULL), LEVEE_OK);
+    assert_int_equal(file_writer_open(&w, path, NULL), LEVEE_OK);
+    scratch_expect("target is a directory", LEVEE_IO_ERROR, "directory|cannot be replaced",
+                   file_writer_commit(&w, &error), &error);
+    assert_false(file_exists(w.temporary));
+    char longest[2 * FILE_PATH_BYTES];
+    memset(longest, 'a', sizeof longest);
+    longest[sizeof longest - 1] = 0;
+    scratch_expect("long path", LEVEE_USAGE, "too long", file_writer_open(&w, longest, &error), &error);
+    file_writer_abandon(&w);
+    assert_false(file_join(path, *state, longest));
+}
+
+static void makes_directories(void **state) {
+    char path[FILE_PATH_BYTES];
+    levee_error error;
+    const char *const good[] = {"a", "b/c/d", "b/c/d", "b/c/e/"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        file_join(path, *state, good[i]);
+        assert_int_equal(file_make_directory(path, &error), LEVEE_OK);
+        assert_true(file_is_directory(path));
+    }
+    scratch_text(*state, "file", "");
+    file_join(path, *state, "file");
+    scratch_expect("a file", LEVEE_IO_ERROR, "is a file", file_make_directory(path, &error), &error);
+    assert_false(file_is_directory(path));
+    file_join(path, *state, "file/below");
+    scratch_expect("below a file", LEVEE_IO_ERROR, "below|cannot make", file_make_directory(path, &error), &error);
+    scratch_expect("empty", LEVEE_USAGE, "not a usable", file_make_directory("", &error), &error);
+}
+
+#define SCRATCH_TEST(function) cmocka_unit_test_setup_teardown(function, scratch_setup, scratch_teardown)
+
+int main(void) {
+    ledger_hook_libraries();
+    const struct CMUnitTest tests[] = {
+        SCRATCH_TEST(reads_whole_files),
+        SCRATCH_TEST(refuses_what_is_no_file),
+        SCRATCH_TEST(maps_files),
+        SCRATCH_TEST(replaces_only_on_commit),
+        SCRATCH_TEST(leaves_strangers_alone),
+        SCRATCH_TEST(holds_the_promised_length),
+        SCRATCH_TEST(writes_large_files_in_slices),
+        SCRATCH_TEST(survives_a_failing_write),
+        SCRATCH_TEST(reports_unusable_targets),
+        SCRATCH_TEST(makes_directories),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,154 @@
+/* JSON files: places in messages, checked fields, refused memory. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "memory/ledger.h"
+#include "scratch.h"
+
+static void names_the_place(void **state) {
+    const struct {
+        const char *text, *words;
+    } cases[] = {
+        {"", "f.json: line 1, column 0"},
+        {"{\n  \"a\": 1,\n  \"b\": }\n", "f.json: line 3, column "},
+        {"{\"a\": 1, \"a\": 2}", "f.json: line 1|duplicate"},
+        {"[1]", "f.json|an object { ... } is needed"},
+        {"{\"a\": 1} trailing", "f.json: line 1|end of file"},
+        {"{\"a\": \"\xff\"}", "f.json: line 1"},
+        {"{\"a\": \"two\nlines\"}", "f.json: line"},
+        {"{\"a\": 99999999999999999999}", "f.json: line 1|integer"},
+        {"{\"a\": NaN}", "f.json: line 1"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *object;
+        levee_error error;
+        const char *path = scratch_text(*state, "f.json", cases[i].text);
+        scratch_expect(cases[i].text, LEVEE_BAD_DATA, cases[i].words, json_object_read(&object, path, 1000, &error),
+                       &error);
+        assert_null(object);
+    }
+}
+
+static void bounds_depth_and_size(void **state) {
+    enum { DEEP = 200000 };
+    char *text = malloc(DEEP + 6);
+    assert_non_null(text);
+    memcpy(text, "{\"a\":", 5);
+    memset(text + 5, '[', DEEP);
+    text[DEEP + 5] = 0;
+    json_t *object;
+    levee_error error;
+    const char *path = scratch_text(*state, "deep.json", text);
+    free(text);
+    scratch_expect("deep", LEVEE_BAD_DATA, "deep.json", json_object_read(&object, path, 1 << 20, &error), &error);
+    scratch_expect("large", LEVEE_BAD_DATA, "deep.json|at most 1000", json_object_read(&object, path, 1000, &error),
+                   &error);
+    scratch_expect("missing", LEVEE_MISSING_INPUT, "none.json",
+                   json_object_read(&object, "/nowhere/none.json", 1000, &error), &error);
+}
+
+static void reads_checked_fields(void **state) {
+    (void)state;
+    static const char text[] =
+        "{\"whole\": 7, \"real\": 2.5, \"negative\": -1, \"zero\": 0, \"text\": \"word\", \"yes\": true,"
+        " \"nothing\": null}";
+    json_t *object;
+    assert_int_equal(json_object_parse(&object, "t.json", text, strlen(text), NULL), LEVEE_OK);
+    json_reader r = {.path = "t.json", .object = object};
+    assert_int_equal(json_read_whole(&r, "whole", 0, 7, -1), 7);
+    assert_int_equal(json_read_whole(&r, "absent", 0, 9, 5), 5);
+    assert_int_equal(json_read_whole(&r, "nothing", 0, 9, 5), 5);
+    assert_true(json_read_positive(&r, "real", NAN) == 2.5);
+    assert_true(json_read_positive(&r, "whole", NAN) == 7);
+    assert_true(json_read_positive(&r, "absent", 3) == 3);
+    assert_true(json_read_flag(&r, "yes", false));
+    assert_true(json_read_flag(&r, "absent", true));
+    assert_string_equal(json_read_text(&r, "text", ""), "word");
+    assert_null(json_read_text(&r, "absent", NULL));
+    assert_int_equal(r.status, LEVEE_OK);
+
+    enum kind { WHOLE, POSITIVE, FLAG, TEXT };
+    const struct {
+        enum kind kind;
+        const char *key, *words;
+    } cases[] = {
+        {WHOLE, "absent", "t.json: absent: a whole number from 1 to 6"},
+        {WHOLE, "whole", "t.json: whole: a whole number from 1 to 6"},
+        {WHOLE, "negative", "negative"},
+        {WHOLE, "real", "real: a whole number"},
+        {WHOLE, "text", "text: a whole number"},
+        {POSITIVE, "absent", "absent: a number above 0"},
+        {POSITIVE, "zero", "zero: a number above 0"},
+        {POSITIVE, "text", "text: a number above 0"},
+        {FLAG, "whole", "whole: true or false"},
+        {TEXT, "yes", "yes: a text"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        levee_error error;
+        json_reader bad = {.path = "t.json", .object = object, .error = &error};
+        if (cases[i].kind == WHOLE) json_read_whole(&bad, cases[i].key, 1, 6, -1);
+        if (cases[i].kind == POSITIVE) json_read_positive(&bad, cases[i].key, NAN);
+        if (cases[i].kind == FLAG) json_read_flag(&bad, cases[i].key, false);
+        if (cases[i].kind == TEXT) json_read_text(&bad, cases[i].key, NULL);
+        scratch_expect(cases[i].key, LEVEE_BAD_DATA, cases[i].words, bad.status, &error);
+        json_refuse(&bad, "later", "is not heard");
+        scratch_expect(cases[i].key, LEVEE_BAD_DATA, cases[i].words, bad.status, &error);
+    }
+    levee_error error;
+    json_reader nested = {.path = "t.json", .section = "part", .object = object, .error = &error};
+    json_refuse(&nested, "key", "is %d", 3);
+    scratch_expect("nested", LEVEE_BAD_DATA, "t.json: part.key: is 3", nested.status, &error);
+    json_decref(object);
+}
+
+static void writes_what_it_reads(void **state) {
+    char path[FILE_PATH_BYTES];
+    file_join(path, *state, "out.json");
+    json_t *object = json_pack("{s:i, s:[s]}", "one", 1, "list", "word"), *again;
+    assert_int_equal(json_object_write(object, path, NULL), LEVEE_OK);
+    assert_int_equal(json_object_read(&again, path, 1000, NULL), LEVEE_OK);
+    assert_true(json_equal(object, again));
+    json_decref(object);
+    json_decref(again);
+}
+
+/* Whatever allocation is refused: the status says so, and nothing is kept. */
+static void survives_refused_memory(void **state) {
+    const char *path =
+        scratch_text(*state, "m.json", "{\"a\": [1, 2, {\"b\": \"text\"}], \"c\": {\"d\": null}, \"e\": 1.5}");
+    levee_status status = LEVEE_DOES_NOT_FIT;
+    unsigned refused = 0;
+    for (uint64_t budget = 0; status != LEVEE_OK; budget += 64, refused++) {
+        json_t *object;
+        levee_error error;
+        assert_true(budget < 1 << 20);
+        ledger_set_budget(budget);
+        status = json_object_read(&object, path, 1000, &error);
+        if (status != LEVEE_OK) {
+            scratch_expect("refused", LEVEE_DOES_NOT_FIT, "m.json", status, &error);
+            assert_int_equal(ledger_booked(LEVEE_CATEGORY_COUNT), 0);
+        }
+        json_decref(object);
+    }
+    assert_true(refused > 10);
+}
+
+#define SCRATCH_TEST(function) cmocka_unit_test_setup_teardown(function, scratch_setup, scratch_teardown)
+
+int main(void) {
+    ledger_hook_libraries();
+    const struct CMUnitTest tests[] = {
+        SCRATCH_TEST(names_the_place),      SCRATCH_TEST(bounds_depth_and_size),   SCRATCH_TEST(reads_checked_fields),
+        SCRATCH_TEST(writes_what_it_reads), SCRATCH_TEST(survives_refused_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
