@@ -18,7 +18,7 @@ int scratch_teardown(void **state);
 const char *scratch_file(const char *directory, const char *name, const void *content, size_t bytes);
 const char *scratch_text(const char *directory, const char *name, const char *text);
 
-/* The path of `name` below the directory of real inputs ($LEVEE_SHARED, or ../shared/data); false, with a message
+/* The path of `name` below the directory of real inputs ($LEVEE_SHARED, or its default); false, with a message
  * that says what is missing, when it is not there. */
 bool scratch_shared(char path[FILE_PATH_BYTES], const char *name);
 

@@ -10,6 +10,16 @@
 #include "base/file.h"
 #include "memory/ledger.h"
 
+/* Where memory is refused the parser may call correct text wrong. So after a failure it is asked whether there was
+ * room for the text's largest possible tree ("[{},{},...": 384 bytes for three), up to a few MiB. */
+static bool had_room(uint64_t text_bytes) {
+    enum { TREE_BYTES_PER_BYTE = 200, LEAST_BYTES = 64 * 1024, MOST_BYTES = 4 * 1024 * 1024 };
+    uint64_t bytes = text_bytes < MOST_BYTES / TREE_BYTES_PER_BYTE ? text_bytes * TREE_BYTES_PER_BYTE : MOST_BYTES;
+    void *probe = ledger_alloc(LEVEE_IO, bytes + LEAST_BYTES);
+    ledger_free(probe);
+    return probe != NULL;
+}
+
 levee_status json_object_parse(json_t **object, const char *path, const char *text, uint64_t bytes,
                                levee_error *error) {
     json_error_t problem;
@@ -19,8 +29,7 @@ levee_status json_object_parse(json_t **object, const char *path, const char *te
         *object = parsed;
         return LEVEE_OK;
     }
-    if (!parsed && json_error_code(&problem) == json_error_out_of_memory)
-        return error_out_of_memory(error, path, bytes);
+    if (!parsed && !had_room(bytes)) return error_out_of_memory(error, path, bytes);
     if (parsed) {
         json_decref(parsed);
         return error_set(error, LEVEE_BAD_DATA, "%s: line 1, column 1: an object { ... } is needed", path);

@@ -19,7 +19,7 @@ enum {
     MOST_SPANS = 256,
     ITEMS_PER_SPAN = 32,
     LONG_LIVED = 2, /* an item that reaches over more than this many spans */
-    /* How long the local search may go on: placed items looked at (about 2 ns each), and packings begun. */
+    /* How long the local search may go on: placed items looked at, and packings begun. */
     LOOKS_PER_ITEM = 3000,
     LEAST_LOOKS = 16000000,
     MOST_ATTEMPTS = 20000

@@ -45,9 +45,6 @@ static levee_status time_product(struct backend_state *s, dtype type, double *se
     return status;
 }
 
-/* Where bf16 gains less than this, f32 is taken: it is more exact, and chance would decide between the two. */
-#define BF16_GAIN 1.1
-
 /* Where bf16 gains less than this, f32 is taken: it is more exact, and otherwise chance would decide between the two.
  */
 static const double worthwhile_gain = 1.1;

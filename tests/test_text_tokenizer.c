@@ -1,0 +1,178 @@
+/* The tokenizer: a small one of our own, bad files, long inputs; and rows that Hugging Face's tokenizers encoded. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "memory/ledger.h"
+#include "text/tokenizer.h"
+
+static levee_error error;
+static char directory[] = "/tmp/levee-tokenizer-XXXXXX";
+
+static void write_file(const char *name, const char *text) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+/* SentencePiece-style: fallback bytes for one character, two merges, a special token in front. */
+static const char piece_file[] =
+    "{\"added_tokens\":[{\"id\":0,\"content\":\"<s>\",\"special\":true,\"normalized\":false}],"
+    "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"_\"},"
+    "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"_\"}]},\"pre_tokenizer\":null,"
+    "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}},"
+    "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"special_tokens\":{\"<s>\":{\"id\":\"<s>\",\"ids\":[0]}}},"
+    "\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":\"_\"},\"content\":\" \"},"
+    "{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]},"
+    "\"model\":{\"type\":\"BPE\",\"unk_token\":\"<s>\",\"byte_fallback\":true,\"fuse_unk\":true,"
+    "\"vocab\":{\"<s>\":0,\"_\":1,\"a\":2,\"b\":3,\"ab\":4,\"_ab\":5,\"<0xC3>\":6,\"<0xA9>\":7},"
+    "\"merges\":[\"a b\",\"_ ab\"]}}";
+
+static void encodes_by_merges_and_bytes(void **state) {
+    (void)state;
+    tokenizer *t;
+    token_list ids = {0};
+    char *text;
+    uint64_t bytes;
+    write_file("tokenizer.json", piece_file);
+    assert_int_equal(tokenizer_open(&t, directory, &error), LEVEE_OK);
+    static const char input[] = "ab a\xc3\xa9";
+    static const uint32_t expected[] = {0, 5, 1, 2, 6, 7};
+    assert_int_equal(tokenizer_encode(t, input, strlen(input), true, &ids, &error), LEVEE_OK);
+    assert_int_equal(ids.count, 6);
+    assert_memory_equal(ids.ids, expected, sizeof expected);
+    assert_int_equal(tokenizer_decode(t, ids.ids, ids.count, true, &text, &bytes, &error), LEVEE_OK);
+    assert_string_equal(text, input);
+    ledger_free(text);
+    assert_int_equal(tokenizer_decode(t, &expected[4], 1, true, &text, &bytes, &error), LEVEE_OK);
+    assert_string_equal(text, "\xef\xbf\xbd");
+    ledger_free(text);
+    assert_int_equal(tokenizer_encode(t, "a\xff", 2, false, &ids, &error), LEVEE_BAD_DATA);
+    assert_non_null(strstr(error.message, "byte 1"));
+    token_list_free(&ids);
+    tokenizer_close(t);
+}
+
+static void long_input_is_encoded(void **state) {
+    (void)state;
+    enum { PAIRS = 200000 };
+    tokenizer *t;
+    token_list ids = {0};
+    char *text = malloc(2 * PAIRS);
+    assert_non_null(text);
+    for (int i = 0; i < PAIRS; i++) memcpy(text + 2 * i, "ab", 2);
+    write_file("tokenizer.json", piece_file);
+    assert_int_equal(tokenizer_open(&t, directory, &error), LEVEE_OK);
+    assert_int_equal(tokenizer_encode(t, text, 2 * PAIRS, false, &ids, &error), LEVEE_OK);
+    assert_int_equal(ids.count, PAIRS);
+    token_list_free(&ids);
+    tokenizer_close(t);
+    free(text);
+}
+
+static void refuses_bad_files(void **state) {
+    (void)state;
+    static const struct {
+        const char *file, *word;
+    } cases[] = {
+        {"{", "line 1"},
+        {"{\"model\":{\"type\":\"Unigram\"}}", "Unigram"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":0},\"merges\":[]}}", "two tokens"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":-1},\"merges\":[]}}", "no id"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"a a\"]}}", "merges"},
+        {"{\"pre_tokenizer\":{\"type\":\"Bert\"},\"model\":{}}", "Bert"},
+        {"{\"normalizer\":{\"type\":\"Nmt\"},\"model\":{}}", "Nmt"},
+        {"{\"decoder\":{\"type\":\"CTC\"},\"model\":{}}", "CTC"},
+        {"{\"pre_tokenizer\":{\"type\":\"Split\",\"behavior\":\"Isolated\",\"pattern\":{\"Regex\":\"(\"}},\"model\":{}}",
+         "regular expression"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tokenizer *t;
+        write_file("tokenizer.json", cases[i].file);
+        assert_int_equal(tokenizer_open(&t, directory, &error), LEVEE_BAD_DATA);
+        assert_non_null(strstr(error.message, "tokenizer.json"));
+        if (!strstr(error.message, cases[i].word)) fail_msg("'%s' lacks '%s'", error.message, cases[i].word);
+        assert_null(t);
+    }
+}
+
+static void compare_ids(tokenizer *t, const json_t *row, const char *key, bool special, int number) {
+    const json_t *text = json_object_get(row, "text"), *wanted = json_object_get(row, key);
+    token_list ids = {0};
+    assert_int_equal(tokenizer_encode(t, json_string_value(text), json_string_length(text), special, &ids, &error), LEVEE_OK);
+    bool same = ids.count == json_array_size(wanted);
+    for (size_t i = 0; same && i < ids.count; i++)
+        same = ids.ids[i] == (uint32_t)json_integer_value(json_array_get(wanted, i));
+    if (!same) fail_msg("row %d: %s differ", number, key);
+    const json_t *decoded = json_object_get(row, "decoded");
+    char *back;
+    uint64_t bytes;
+    if (!special) {
+        assert_int_equal(tokenizer_decode(t, ids.ids, ids.count, false, &back, &bytes, &error), LEVEE_OK);
+        if (bytes != json_string_length(decoded) || memcmp(back, json_string_value(decoded), bytes))
+            fail_msg("row %d: the decoded text differs", number);
+        ledger_free(back);
+    }
+    token_list_free(&ids);
+}
+
+static void matches_hugging_face(void **state) {
+    (void)state;
+    static const char *const folders[] = {"tokenizers/bpe-gpt2", "tokenizers/bpe-llama3", "tokenizers/bpe-qwen2",
+                                          "tokenizers/phi-2", "tokenizers/phi-3-mini", "models/stories260k"};
+    const char *shared = getenv("LEVEE_SHARED") ? getenv("LEVEE_SHARED") : "../shared/data";
+    if (access(shared, R_OK)) {
+        print_message("%s is not here\n", shared);
+        skip();
+    }
+    int rows = 0;
+    for (size_t f = 0; f < sizeof folders / sizeof *folders; f++) {
+        char path[512];
+        tokenizer *t;
+        snprintf(path, sizeof path, "%s/%s", shared, folders[f]);
+        assert_int_equal(tokenizer_open(&t, path, &error), LEVEE_OK);
+        snprintf(path, sizeof path, "%s/%s/vectors.jsonl", shared, folders[f]);
+        FILE *file = fopen(path, "r");
+        assert_non_null(file);
+        char *line = NULL;
+        size_t room = 0;
+        for (int number = 1; getline(&line, &room, file) > 0; number++, rows++) {
+            json_t *row = json_loads(line, JSON_ALLOW_NUL, NULL);
+            assert_non_null(row);
+            compare_ids(t, row, "ids", true, number);
+            compare_ids(t, row, "ids_plain", false, number);
+            json_decref(row);
+        }
+        free(line);
+        fclose(file);
+        tokenizer_close(t);
+    }
+    assert_true(rows >= 700);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(encodes_by_merges_and_bytes),
+        cmocka_unit_test(long_input_is_encoded),
+        cmocka_unit_test(refuses_bad_files),
+        cmocka_unit_test(matches_hugging_face),
+    };
+    if (!mkdtemp(directory)) return 1;
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    char path[256];
+    snprintf(path, sizeof path, "%s/tokenizer.json", directory);
+    remove(path);
+    remove(directory);
+    return failed;
+}
