@@ -55,9 +55,8 @@ static uint64_t held_bytes(uint64_t bytes) {
     return ((bytes + BLOCK_ALIGNMENT - 1) & ~(uint64_t)(BLOCK_ALIGNMENT - 1)) + BLOCK_ALIGNMENT;
 }
 
-void *ledger_alloc(levee_category category, uint64_t bytes) {
-    atomic_fetch_add(&allocation_count, 1);
-    if (bytes > INT64_MAX / 2 || !book_within_budget(category, held_bytes(bytes))) return NULL;
+/* Zeroed memory with its header; the caller has booked it, and it is taken off the books when the system refuses. */
+static void *take(levee_category category, uint64_t bytes) {
     block_header *header = aligned_alloc(BLOCK_ALIGNMENT, held_bytes(bytes));
     if (!header) {
         ledger_book(category, -(int64_t)held_bytes(bytes));
@@ -67,6 +66,12 @@ void *ledger_alloc(levee_category category, uint64_t bytes) {
     header->bytes = bytes;
     header->category = category;
     return (unsigned char *)header + BLOCK_ALIGNMENT;
+}
+
+void *ledger_alloc(levee_category category, uint64_t bytes) {
+    atomic_fetch_add(&allocation_count, 1);
+    if (bytes > INT64_MAX / 2 || !book_within_budget(category, held_bytes(bytes))) return NULL;
+    return take(category, bytes);
 }
 
 static block_header *header_of(void *block) { return (block_header *)(void *)((unsigned char *)block - BLOCK_ALIGNMENT); }
@@ -109,7 +114,14 @@ uint64_t ledger_peak(levee_category category) { return (uint64_t)atomic_load(&pe
 
 void ledger_set_budget(uint64_t bytes) { atomic_store(&budget_bytes, bytes); }
 
-static void *json_alloc(size_t bytes) { return ledger_alloc(LEVEE_RUNTIME, bytes); }
+/* Jansson 2.14 damages its own state when memory is refused within a string, so its requests, which are small, are booked
+ * but not held to the budget. */
+static void *json_alloc(size_t bytes) {
+    atomic_fetch_add(&allocation_count, 1);
+    if (bytes > INT64_MAX / 2) return NULL;
+    ledger_book(LEVEE_RUNTIME, (int64_t)held_bytes(bytes));
+    return take(LEVEE_RUNTIME, bytes);
+}
 
 void ledger_hook_libraries(void) { json_set_alloc_funcs(json_alloc, ledger_free); }
 
