@@ -139,7 +139,7 @@ static void survives_refused_memory(void **state) {
         }
         json_decref(object);
     }
-    assert_true(refused > 10);
+    assert_true(refused > 0); /* the file's own buffer; the JSON library's requests are booked, never refused */
 }
 
 #define SCRATCH_TEST(function) cmocka_unit_test_setup_teardown(function, scratch_setup, scratch_teardown)

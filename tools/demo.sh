@@ -7,10 +7,11 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 here=$(dirname "$0")
 mkdir "$work/harbour" "$work/garden"
-"$here/make-text.sh" harbour >"$work/harbour/train.jsonl"
-"$here/make-text.sh" garden >"$work/garden/train.jsonl"
-head -n 40 "$work/harbour/train.jsonl" >"$work/harbour/valid.jsonl"
-head -n 40 "$work/garden/train.jsonl" >"$work/garden/valid.jsonl"
+for place in harbour garden; do
+    "$here/make-text.sh" $place >"$work/all.jsonl"
+    head -n 40 "$work/all.jsonl" >"$work/$place/valid.jsonl"
+    tail -n +41 "$work/all.jsonl" >"$work/$place/train.jsonl"
+done
 
 say() { printf '\n== %s\n' "$*"; }
 say "A new model of random weights"

@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "backend/cpu/convert.h"
 #include "backend/cpu/gemm_primitive.h"
 
 /* Measured for 576 x 1536 on Zen 4: tiles of 8, 32, 128 and 512 rows run at 130, 195, 223 and 225 GFLOP/s in f32 and
@@ -157,7 +156,6 @@ uint64_t gemm_reduction_scratch(struct gemm *g, const reduction_product *product
 
 /* Copies rows between a matrix with a leading dimension and a dense tile. */
 typedef struct tile_copy {
-    instruction_set instructions;
     dtype to_type, from_type;
     unsigned char *to;
     const unsigned char *from;
@@ -171,8 +169,8 @@ static void copy_rows(void *context, uint64_t begin, uint64_t end, unsigned thre
     (void)thread;
     for (uint64_t r = begin; r < end; r++) {
         if (r < t->filled)
-            convert_values(t->instructions, t->to_type, t->to + r * t->to_row_bytes, t->from_type,
-                           t->from + r * t->from_row_bytes, t->cols);
+            dtype_convert(t->to_type, t->to + r * t->to_row_bytes, t->from_type, t->from + r * t->from_row_bytes,
+                          t->cols);
         else
             memset(t->to + r * t->to_row_bytes, 0, dtype_bytes(t->to_type, t->cols));
     }
@@ -182,7 +180,6 @@ static void copy_rows(void *context, uint64_t begin, uint64_t end, unsigned thre
 enum { ELEMENTS_PER_THREAD = 16384 };
 
 static void copy_tile(const struct gemm *g, tile_copy *t, uint64_t rows) {
-    t->instructions = g->state->instructions;
     uint64_t grain = ELEMENTS_PER_THREAD / t->cols + 1;
     if (rows <= grain)
         copy_rows(t, 0, rows, 0);

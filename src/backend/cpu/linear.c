@@ -2,7 +2,6 @@
  * `add` is given; the gradient of the weight is added to. */
 #include <string.h>
 
-#include "backend/cpu/convert.h"
 #include "backend/cpu/gemm.h"
 #include "backend/cpu/panel.h"
 
@@ -74,8 +73,7 @@ static levee_status forward_run(struct backend_state *state, const kernel_call *
     unsigned char *bias_memory = call->scratch, *panel_memory = bias_memory + p.bias_bytes;
     unsigned char *product_memory = panel_memory + p.weight.scratch_bytes;
     float *y = call->out[0].data, *decoded_bias = (float *)(void *)bias_memory;
-    if (bias->present)
-        convert_values(state->instructions, DTYPE_F32, decoded_bias, bias->type, bias->data, weight->rows);
+    if (bias->present) dtype_convert(DTYPE_F32, decoded_bias, bias->type, bias->data, weight->rows);
     levee_status status = LEVEE_OK;
     for (uint64_t row = 0; row < weight->rows && status == LEVEE_OK; row += p.weight.panel_rows) {
         const void *panel = panel_fetch(state, &p.weight, weight->data, row, panel_memory);
