@@ -1,4 +1,5 @@
 /* Copies between spaces as operators, so that a backend with memory of its own needs nothing else. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -57,9 +58,14 @@ levee_status graph_insert_copies(graph *result, const graph *source, levee_error
     }
     for (uint32_t v = 0; v < source->value_count && result->failure.status == LEVEE_OK; v++) {
         if (source->values[v].role != VALUE_OUTPUT || source->compute_space == SPACE_HOST) continue;
-        result->values[v].role = VALUE_ACTIVATION;
         node beside = {.layer = NO_LAYER, .backward = true};
-        add_copy(result, v, SPACE_HOST, VALUE_OUTPUT, &beside);
+        value_id output = add_copy(result, v, SPACE_HOST, VALUE_OUTPUT, &beside);
+        if (output == NO_VALUE) break;
+        /* The trainer finds an output by its name, so that belongs to the host's. */
+        value *computed = &result->values[v];
+        computed->role = VALUE_ACTIVATION;
+        memcpy(result->values[output].name, computed->name, sizeof computed->name);
+        snprintf(computed->name, sizeof computed->name, "%.66s (computed)", source->values[v].name);
     }
     ledger_free(copies);
     levee_status status = graph_status(result, error);
