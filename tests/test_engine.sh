@@ -48,6 +48,7 @@ check eval_reads_the_adapter less "$tuned" "$base"
 check generate_writes [ -n "$("$levee" generate --model "$work/full" --prompt 'the tide' --max-tokens 20)" ]
 
 expect budget_too_small 69 'smallest budget' train --iters 1 --memory 4MiB --adapter-path "$work/x"
+expect help_after_a_verb 0 '' "$levee" train --help
 expect unknown_option 2 'did you mean batch_size' train --batchsize 3
 expect missing_model 66 'config.json' "$levee" train --model "$work/none" --data "$work/train.jsonl"
 expect other_shape 2 'another shape' train --rank 4 --iters 1 --adapter-path "$work/lora"

@@ -116,9 +116,16 @@ static int run_init(int count, char **arguments) {
     return levee_init(directory, &shape, seed, &error) == LEVEE_OK ? 0 : fail(&error);
 }
 
+/* --help is heard wherever it stands. */
+static bool asks_for_help(int count, char **arguments) {
+    for (int i = 1; i < count; i++)
+        if (!strcmp(arguments[i], "--help") || !strcmp(arguments[i], "-h")) return true;
+    return count > 1 && !strcmp(arguments[1], "help");
+}
+
 int main(int count, char **arguments) {
     levee_prepare();
-    if (count < 2 || !strcmp(arguments[1], "--help") || !strcmp(arguments[1], "help")) {
+    if (count < 2 || asks_for_help(count, arguments)) {
         print_help(count < 2 ? stderr : stdout);
         return count < 2 ? LEVEE_USAGE : 0;
     }
