@@ -23,7 +23,7 @@ LIB_OBJECTS := $(call object,$(LIB_SOURCES))
 TESTS       := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
 
 .PHONY: all help deps check-deps demo test golden bench install uninstall format lint asan tsan clean
-all: $(BUILD)/levee $(BUILD)/liblevee.so $(BUILD)/levee.pc
+all: $(BUILD)/levee $(BUILD)/liblevee.so
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -63,10 +63,6 @@ $(BUILD)/tests/%: $(BUILD)/objects/tests/%.o $(call object,$(TEST_HELPERS)) $(BU
 	@echo '  LINK $@'
 	@$(CC) $(SANITIZE) $^ $(LIBS) -lcmocka -o $@
 
-$(BUILD)/levee.pc: levee.pc.in Makefile
-	@mkdir -p $(@D)
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
-
 golden: $(BUILD)/golden ## build the program that compares the engine with PyTorch's numbers
 
 demo: $(BUILD)/levee ## train a small model from scratch, fine-tune it inside a budget, show that it held
@@ -88,7 +84,8 @@ install: all ## install under PREFIX (and DESTDIR)
 	ln -sf liblevee.so.0 $(DESTDIR)$(PREFIX)/lib/liblevee.so
 	install -m 644 $(BUILD)/liblevee.a $(DESTDIR)$(PREFIX)/lib/liblevee.a
 	install -m 644 include/levee.h $(DESTDIR)$(PREFIX)/include/levee.h
-	install -m 644 $(BUILD)/levee.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/levee.pc
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' levee.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/levee.pc
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/levee.pc
 	install -m 644 docs/levee.1 $(DESTDIR)$(PREFIX)/share/man/man1/levee.1
 	install -m 644 completions/levee.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/levee
 	install -m 644 completions/_levee $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_levee
