@@ -101,8 +101,10 @@ uninstall: ## remove what install put there
 format: ## lay out the sources by clang-format
 	clang-format -i $(wildcard include/*.h src/*/*.[ch] src/*/*/*.[ch] tests/*.[ch])
 
+# One file at a time: in one run over several, clang-tidy 14 takes every va_list for uninitialised.
 lint: ## clang-tidy over the sources
-	clang-tidy --quiet $(LIB_SOURCES) $(CLI_SOURCES) -- -std=c11 -D_GNU_SOURCE -Iinclude -Isrc
+	@for source in $(LIB_SOURCES) $(CLI_SOURCES); do \
+	  clang-tidy --quiet $$source -- -std=c11 -D_GNU_SOURCE -Iinclude -Isrc 2>/dev/null || failed=1; done; [ -z "$$failed" ]
 
 asan: ## run the tests under AddressSanitizer, LeakSanitizer and UBSan
 	$(MAKE) BUILD=build-asan CFLAGS='-O1 -g -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined' test

@@ -16,6 +16,12 @@ levee_status error_set(levee_error *error, levee_status status, const char *form
 levee_status error_context(levee_error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The one message for an allocation that was refused: names what was wanted and how many bytes it took. */
-levee_status error_out_of_memory(levee_error *error, const char *what, uint64_t bytes);
+void error_describe_refusal(levee_error *error, const char *what, uint64_t bytes);
+
+/* Inline, so that callers' checkers see that it never returns LEVEE_OK. */
+static inline levee_status error_out_of_memory(levee_error *error, const char *what, uint64_t bytes) {
+    error_describe_refusal(error, what, bytes);
+    return LEVEE_DOES_NOT_FIT;
+}
 
 #endif

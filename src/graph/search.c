@@ -41,13 +41,11 @@ typedef struct search {
 } search;
 
 static double product_flops_token(const graph *g, const node *n) {
-    const value *weight = n->in[1] != NO_VALUE ? &g->values[n->in[1]] : NULL;
-    switch (n->kind) {
-    case OPERATOR_LINEAR: return 2.0 * (double)weight->rows * (double)weight->cols;
-    case OPERATOR_LORA:
-        return 2.0 * (double)weight->rows * (double)(weight->cols + g->values[n->out[0]].cols);
-    default: return 0;
-    }
+    if (n->kind != OPERATOR_LINEAR && n->kind != OPERATOR_LORA) return 0;
+    const value *weight = &g->values[n->in[1]];
+    double width = (double)weight->cols;
+    if (n->kind == OPERATOR_LORA) width += (double)g->values[n->out[0]].cols;
+    return 2.0 * (double)weight->rows * width;
 }
 
 static double seconds_token(const search_request *request, const node *n) {
@@ -235,7 +233,8 @@ static double recompute_seconds(const search *s, uint32_t taken) {
 static double extra_seconds(const search *s, uint32_t taken, uint32_t chunk, uint32_t capacity) {
     uint32_t filled = capacity < s->request->step_tokens ? capacity : s->request->step_tokens;
     double passes = passes_for(s, capacity);
-    double chunks = passes * ((filled + chunk - 1) / chunk);
+    uint32_t chunks_pass = (filled + chunk - 1) / chunk;
+    double chunks = passes * chunks_pass;
     return recompute_seconds(s, taken) +
            (passes * s->weight_bytes_decoded + chunks * 2 * s->head_bytes) / s->request->rates.bytes;
 }
