@@ -42,6 +42,10 @@ static void unpoison_spaces(const executor *e) { (void)e; }
 static void unpoison_declared(const kernel_call *call) { (void)call; }
 #endif
 
+static uint64_t instruction_slots(const plan *planned) { return (uint64_t)planned->g.node_count + 1; }
+
+uint64_t executor_bytes(const plan *planned) { return instruction_slots(planned) * sizeof(instruction); }
+
 void *executor_data(const executor *e, value_id v) {
     const value *described = &e->planned->g.values[v];
     if (described->space != SPACE_MAPPED) return e->memory.base[described->space] + e->planned->offsets[v];
@@ -85,9 +89,9 @@ static levee_status bind_instruction(executor *e, uint32_t index, const backend 
 levee_status executor_bind(executor *e, const plan *planned, const backend *device, struct backend_state *state,
                            const executor_memory *memory, levee_error *error) {
     *e = (executor){.planned = planned, .state = state, .memory = *memory, .count = planned->g.node_count};
-    e->instructions = ledger_alloc_array(LEVEE_RUNTIME, e->count + 1, sizeof *e->instructions);
+    e->instructions = ledger_alloc_array(LEVEE_RUNTIME, instruction_slots(planned), sizeof *e->instructions);
     levee_status status = LEVEE_OK;
-    if (!e->instructions) status = error_out_of_memory(error, "the instruction list", e->count * sizeof(instruction));
+    if (!e->instructions) status = error_out_of_memory(error, "the instruction list", executor_bytes(planned));
     for (uint32_t i = 0; status == LEVEE_OK && i < e->count; i++) status = bind_instruction(e, i, device, error);
     if (status != LEVEE_OK) executor_close(e);
     return status;

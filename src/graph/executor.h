@@ -37,6 +37,9 @@ levee_status executor_bind(executor *e, const plan *planned, const backend *devi
                            const executor_memory *memory, levee_error *error);
 void executor_close(executor *e);
 
+/* What binding a plan will allocate (category `runtime`), to be counted before it is bound. */
+uint64_t executor_bytes(const plan *planned);
+
 /* The bytes of a value; valid between executor_bind and executor_close. */
 void *executor_data(const executor *e, value_id v);
 

@@ -73,6 +73,7 @@ static levee_status find_fitting_plans(training *t, const machine_rates *rates, 
         levee_status status = find_plans(t, rates, error);
         if (status == LEVEE_OK) status = session_measure(s, error);
         if (status != LEVEE_OK) return status;
+        s->runtime_bytes += executor_bytes(&t->planned.chosen) + executor_bytes(&t->evaluation);
         needed = s->lasting.total_bytes[SPACE_HOST] + arena_bytes(t);
         if (needed <= session_plan_budget(s)) return LEVEE_OK;
     }
