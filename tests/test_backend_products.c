@@ -16,105 +16,10 @@
 #include "backend/cpu/gemm.h"
 #include "backend/cpu/panel.h"
 #include "base/random.h"
+#include "kernel_calls.h"
 #include "memory/ledger.h"
 
-enum { GUARD_BYTES = 64, GUARD = 0xa5, SPARE_ROWS = 5, MOST_BLOCKS = 256 };
-
 static levee_error error;
-static uint64_t drawn; /* how many random numbers the running test has drawn */
-
-/* Blocks of memory with guards, freed and checked together at the end of a case. */
-static struct {
-    unsigned char *start;
-    uint64_t bytes, shift;
-} blocks[MOST_BLOCKS];
-static unsigned block_count;
-
-/* `shift` moves the block off its alignment. */
-static void *guarded(uint64_t bytes, uint64_t shift) {
-    assert_true(block_count < MOST_BLOCKS);
-    unsigned char *start = aligned_alloc(64, (bytes + shift + 2 * GUARD_BYTES + 63) / 64 * 64);
-    assert_non_null(start);
-    memset(start, GUARD, bytes + shift + 2 * GUARD_BYTES);
-    blocks[block_count].start = start, blocks[block_count].bytes = bytes, blocks[block_count++].shift = shift;
-    return start + GUARD_BYTES + shift;
-}
-
-static void check_guards(void) {
-    for (unsigned i = 0; i < block_count; i++) {
-        const unsigned char *end = blocks[i].start + GUARD_BYTES + blocks[i].shift + blocks[i].bytes;
-        for (unsigned k = 0; k < GUARD_BYTES; k++) {
-            assert_int_equal(blocks[i].start[k], GUARD);
-            assert_int_equal(end[k], GUARD);
-        }
-    }
-}
-
-static void free_blocks(void) {
-    check_guards();
-    while (block_count) free(blocks[--block_count].start);
-}
-
-/* After a failed test, so that the next one starts clean. */
-static int drop_blocks(void **unused) {
-    (void)unused;
-    while (block_count) free(blocks[--block_count].start);
-    return 0;
-}
-
-static float draw(void) {
-    float unit = random_uniform(7, (uint32_t)drawn, 0, 0, 0) * 2 - 1;
-    drawn++;
-    return unit;
-}
-
-/* A per-token f32 buffer: `tokens` rows of random numbers, then rows of NaN. */
-static kernel_buffer token_rows(uint32_t tokens, uint64_t cols) {
-    uint64_t rows = tokens + SPARE_ROWS;
-    float *values = guarded(rows * cols * sizeof *values, 0);
-    for (uint64_t i = 0; i < rows * cols; i++) values[i] = i < tokens * cols ? draw() : NAN;
-    return (kernel_buffer){.data = values, .type = DTYPE_F32, .present = true, .rows = rows, .cols = cols};
-}
-
-static kernel_buffer token_numbers(uint32_t tokens) {
-    kernel_buffer b = {.type = DTYPE_I32, .present = true, .rows = tokens + SPARE_ROWS, .cols = 1};
-    int32_t *values = guarded(b.rows * sizeof *values, 0);
-    for (uint64_t i = 0; i < b.rows; i++) values[i] = i < tokens ? 0 : INT32_MAX;
-    b.data = values;
-    return b;
-}
-
-static void check_spare_rows(const kernel_buffer *b) {
-    const float *spare = (const float *)b->data + (b->rows - SPARE_ROWS) * b->cols;
-    for (uint64_t i = 0; i < SPARE_ROWS * b->cols; i++) assert_true(isnan(spare[i]));
-}
-
-/* A weight; types of two bytes lie at an odd address, as a mapped file may have them. */
-static kernel_buffer weight_of(dtype type, uint64_t rows, uint64_t cols) {
-    unsigned char *values = guarded(dtype_bytes(type, rows * cols), type == DTYPE_F32 ? 0 : 1);
-    for (uint64_t i = 0; i < rows * cols; i++) {
-        float value = draw();
-        dtype_convert(type, values + i * dtype_bytes(type, 1), DTYPE_F32, &value, 1);
-    }
-    return (kernel_buffer){.data = values, .type = type, .present = true, .rows = rows, .cols = cols};
-}
-
-/* What a product sees of an element: its value, rounded to bf16 when products are computed so. */
-static double element(const kernel_buffer *b, uint64_t i, bool rounded) {
-    float value;
-    uint16_t half;
-    dtype_convert(DTYPE_F32, &value, b->type, (const unsigned char *)b->data + i * dtype_bytes(b->type, 1), 1);
-    if (!rounded) return (double)value;
-    dtype_convert(DTYPE_BF16, &half, DTYPE_F32, &value, 1);
-    dtype_convert(DTYPE_F32, &value, DTYPE_BF16, &half, 1);
-    return (double)value;
-}
-
-static double *elements(const kernel_buffer *b, uint64_t count, bool rounded) {
-    double *values = guarded(count * sizeof *values, 0);
-    for (uint64_t i = 0; i < count; i++) values[i] = element(b, i, rounded);
-    return values;
-}
 
 /* c [m, n] += factor a b, by element steps: a[i * a_row + l * a_col] b[l * b_row + j * b_col]. */
 static void add_product(double *c, const double *a, uint64_t a_row, uint64_t a_col, const double *b, uint64_t b_row,
@@ -128,43 +33,6 @@ static void add_product(double *c, const double *a, uint64_t a_row, uint64_t a_c
             c[i * n + j] += factor * sum;
         }
     }
-}
-
-static void check_close(const char *what, const float *is, const double *should, uint64_t count, double bound) {
-    double difference = 0, norm = 0;
-    for (uint64_t i = 0; i < count; i++) {
-        difference += ((double)is[i] - should[i]) * ((double)is[i] - should[i]);
-        norm += should[i] * should[i];
-    }
-    double relative = sqrt(difference / (norm > 0 ? norm : 1));
-    if (!(relative <= bound)) fail_msg("%s: differs by %g, bound %g", what, relative, bound);
-}
-
-static struct backend_state *open_backend(unsigned threads, compute_type compute) {
-    struct backend_state *state = NULL;
-    backend_options options = {.threads = threads, .compute = compute};
-    levee_status status = cpu_backend.open(&state, &options, &error);
-    if (status == LEVEE_USAGE && compute == COMPUTE_BF16) return NULL; /* not on this processor */
-    assert_int_equal(status, LEVEE_OK);
-    return state;
-}
-
-/* Scratch query and preparation without data, then the run, in exactly that scratch and without an allocation of
- * ours. */
-static levee_status run_kernel(struct backend_state *state, operator_kind kind, kernel_call *call) {
-    const kernel *k = cpu_backend.kernels[kind];
-    kernel_call shapes = *call;
-    for (unsigned i = 0; i < KERNEL_INPUTS; i++) shapes.in[i].data = NULL;
-    for (unsigned i = 0; i < KERNEL_OUTPUTS; i++) shapes.out[i].data = NULL;
-    shapes.pass = NULL;
-    call->scratch_bytes = k->scratch ? k->scratch(state, &shapes) : 0;
-    if (k->prepare) assert_int_equal(k->prepare(state, &shapes, &error), LEVEE_OK);
-    call->scratch = guarded(call->scratch_bytes, 0);
-    uint64_t allocations = ledger_allocation_count(), booked = ledger_booked(LEVEE_RUNTIME);
-    levee_status status = k->run(state, call, &error);
-    assert_true(ledger_allocation_count() == allocations && ledger_booked(LEVEE_RUNTIME) == booked);
-    check_guards();
-    return status;
 }
 
 /* --- linear --- */

@@ -21,7 +21,7 @@
 #include "tensor/dtype.h"
 
 typedef enum operator_kind {
-    /* in: x  out: y, the same bytes in another space */
+    /* in: x  out: y, the same bytes in another space; all rows, those from T on too */
     OPERATOR_COPY,
     /* in: ids i32 [T], table [V, h]  out: x [T, h] */
     OPERATOR_EMBEDDING,
