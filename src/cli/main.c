@@ -49,16 +49,16 @@ static int fail(const levee_error *error) {
     return (int)error->status;
 }
 
+static bool is_config(const char *argument) { return !strcmp(argument, "-c") || !strcmp(argument, "--config"); }
+
 /* The value of the option at arguments[*i], in "--key=value" or "--key value"; a lone flag has an empty one. */
 static const char *take_value(int count, char **arguments, int *i, char key[64]) {
     const char *name = arguments[*i] + 2, *equals = strchr(name, '=');
     snprintf(key, 64, "%.*s", equals ? (int)(equals - name) : 63, name);
     if (equals) return equals + 1;
-    bool flag = *i + 1 >= count || !strncmp(arguments[*i + 1], "--", 2);
+    bool flag = *i + 1 >= count || !strncmp(arguments[*i + 1], "--", 2) || is_config(arguments[*i + 1]);
     return flag ? "" : arguments[++*i];
 }
-
-static bool is_config(const char *argument) { return !strcmp(argument, "-c") || !strcmp(argument, "--config"); }
 
 /* The file first, whatever the order, because the command line wins. */
 static levee_status read_options(levee_options *options, int count, char **arguments, levee_error *error) {

@@ -10,18 +10,22 @@
 #include "train/optimizer.h"
 #include "train/schedule.h"
 
+typedef enum optimizer_choice { OPTIMIZER_ADAMW, OPTIMIZER_ADAM, OPTIMIZER_COUNT } optimizer_choice;
+
 struct levee_options {
     char model[FILE_PATH_BYTES], data[FILE_PATH_BYTES], adapter_path[FILE_PATH_BYTES];
     char resume_adapter_file[FILE_PATH_BYTES], prompt[FILE_PATH_BYTES];
     bool adapter_path_given;
     fine_tune_type type;
     int64_t num_layers; /* -1: all */
-    uint32_t batch_size, iterations, accumulation, validation_batches, test_batches, max_sequence_tokens;
+    uint32_t batch_size, iterations, accumulation, max_sequence_tokens;
+    uint32_t validation_batches, test_batches; /* UINT32_MAX: all */
     uint32_t steps_per_report, steps_per_evaluation, save_every, threads, max_new_tokens;
     double learning_rate;
     schedule rate; /* used when has_schedule */
     bool has_schedule;
-    optimizer_settings optimizer;
+    optimizer_choice optimizer;
+    optimizer_settings optimizers[OPTIMIZER_COUNT]; /* optimizer_config has a section for each */
     double max_gradient_norm;
     uint32_t rank;
     double scale, dropout;
@@ -42,7 +46,14 @@ levee_status options_set(levee_options *o, const char *key, const char *value, l
 /* Reads a YAML file of options. */
 levee_status options_read(levee_options *o, const char *path, levee_error *error);
 
-/* Writes all options in force as YAML. */
+/* Refuses options that do only one by one: a schedule without its name or with wrong arguments, a batch that cannot be
+ * counted. Call when all are set. */
+levee_status options_check(const levee_options *o, levee_error *error);
+
+/* The chosen optimizer's settings, clipping included; adam's weight decay is 0. */
+optimizer_settings options_optimizer(const levee_options *o);
+
+/* Writes all options in force as YAML, which options_read reads. */
 levee_status options_write(const levee_options *o, const char *path, levee_error *error);
 
 #endif

@@ -31,6 +31,8 @@ static levee_status set(yaml_reader *r, const yaml_event_t *event, const char *g
 
 static levee_status scalar(yaml_reader *r, const yaml_event_t *event, levee_error *error) {
     const char *text = (const char *)event->data.scalar.value;
+    /* "key:" alone is null; options_set would take the empty text for a flag that is on. */
+    if (!*text && event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE) text = "null";
     if (r->list_depth) {
         size_t length = strlen(r->value);
         if (length + strlen(text) + 2 > sizeof r->value) return refuse(r, event, "the list is too long", error);

@@ -39,6 +39,8 @@ void levee_prepare(void) {
 
 levee_status run_open(run *r, const levee_options *options, levee_print *print, void *context, levee_error *error) {
     *r = (run){.options = options, .print = print, .context = context};
+    levee_status status = options_check(options, error);
+    if (status != LEVEE_OK) return status;
     if (!*options->model) return error_set(error, LEVEE_USAGE, "--model is needed: a Hugging Face model directory");
     session_options opened = {.model_directory = options->model,
                               .budget_bytes = options->budget_bytes,

@@ -6,13 +6,15 @@
 
 static const struct {
     const char *plain, *mlx;
-    unsigned least, most;
+    unsigned least, most; /* arguments */
+    unsigned updates;     /* the place of the argument that counts updates; 0: there is none */
+    const char *wanted;
 } kinds[] = {
-    [SCHEDULE_CONSTANT] = {"constant", "constant", 1, 1},
-    [SCHEDULE_LINEAR] = {"linear", "linear_schedule", 3, 3},
-    [SCHEDULE_COSINE] = {"cosine", "cosine_decay", 2, 3},
-    [SCHEDULE_STEP] = {"step", "step_decay", 3, 3},
-    [SCHEDULE_EXPONENTIAL] = {"exponential", "exponential_decay", 2, 2},
+    [SCHEDULE_CONSTANT] = {"constant", "constant", 1, 1, 0, "[rate]"},
+    [SCHEDULE_LINEAR] = {"linear", "linear_schedule", 3, 3, 2, "[first rate, last rate, updates]"},
+    [SCHEDULE_COSINE] = {"cosine", "cosine_decay", 2, 3, 1, "[first rate, updates] or [first rate, updates, last rate]"},
+    [SCHEDULE_STEP] = {"step", "step_decay", 3, 3, 2, "[first rate, factor, updates between]"},
+    [SCHEDULE_EXPONENTIAL] = {"exponential", "exponential_decay", 2, 2, 0, "[first rate, factor per update]"},
 };
 
 bool schedule_find(const char *name, schedule_kind *kind) {
@@ -24,9 +26,16 @@ bool schedule_find(const char *name, schedule_kind *kind) {
     return false;
 }
 
-void schedule_arity(schedule_kind kind, unsigned *least, unsigned *most) {
-    *least = kinds[kind].least;
-    *most = kinds[kind].most;
+const char *schedule_name(schedule_kind kind) { return kinds[kind].mlx; }
+
+const char *schedule_problem(const schedule *s) {
+    bool good = s->argument_count >= kinds[s->kind].least && s->argument_count <= kinds[s->kind].most;
+    for (unsigned i = 0; i < s->argument_count && good; i++) {
+        bool updates = i && i == kinds[s->kind].updates;
+        /* Rates and factors alike: a rate past 1000 is a slip, and a negative one climbs. */
+        good = s->arguments[i] >= (updates ? 1 : 0) && s->arguments[i] <= (updates ? 1e9 : 1e3);
+    }
+    return good ? NULL : kinds[s->kind].wanted;
 }
 
 static double curve(const schedule *s, double n) {
@@ -44,7 +53,8 @@ static double curve(const schedule *s, double n) {
 }
 
 double schedule_rate(const schedule *s, uint64_t update) {
-    if (update < s->warmup)
-        return s->warmup_init + (curve(s, 0) - s->warmup_init) * (double)update / (double)s->warmup;
-    return curve(s, (double)(update - s->warmup));
+    if (!s->warmup) return curve(s, (double)update);
+    if (update <= s->warmup)
+        return s->warmup_init + (s->arguments[0] - s->warmup_init) * (double)update / (double)s->warmup;
+    return curve(s, (double)(update - s->warmup - 1));
 }

@@ -110,13 +110,12 @@ static levee_status plan_engine(trainer *t, levee_error *error) {
     uint64_t step_tokens = (uint64_t)(longest - 1) * step_examples(o);
     training_settings settings = {
         .trained = run_trainable(o),
-        .optimizer = o->optimizer,
+        .optimizer = options_optimizer(o),
         .recompute = o->recompute,
         .longest_tokens = longest - 1,
         .step_tokens = step_tokens < 1u << 20 ? (uint32_t)step_tokens : 1u << 20,
         .seed = o->seed,
     };
-    settings.optimizer.max_gradient_norm = o->max_gradient_norm;
     t->engine.settings = settings;
     levee_status status = check_target(t, error);
     return status == LEVEE_OK ? training_plan(&t->engine, &t->common.model, &settings, error) : status;

@@ -1,0 +1,245 @@
+/* Files of options: refusals by line, the example configuration of mlx-lm, and that what is written is read again. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "scratch.h"
+#include "train/options.h"
+
+static void must_set(levee_options *o, const char *key, const char *given) {
+    levee_error error;
+    scratch_expect(key, LEVEE_OK, "", options_set(o, key, given, &error), &error);
+}
+
+static void must_read(levee_options *o, const char *path) {
+    levee_error error;
+    scratch_expect(path, LEVEE_OK, "", options_read(o, path, &error), &error);
+}
+
+/* The options that a YAML text gives on top of the defaults. */
+static levee_options from_text(const char *directory, const char *text) {
+    levee_options o;
+    options_defaults(&o);
+    must_read(&o, scratch_text(directory, "options.yaml", text));
+    return o;
+}
+
+static void assert_projections(const levee_options *o, const char *wanted) {
+    char found[PROJECTION_COUNT + 1] = "";
+    for (unsigned p = 0; p < PROJECTION_COUNT; p++) found[p] = o->projections[p] ? '1' : '0';
+    assert_string_equal(found, wanted);
+}
+
+static void assert_same(const levee_options *a, const levee_options *b) {
+    assert_string_equal(a->model, b->model);
+    assert_string_equal(a->data, b->data);
+    assert_string_equal(a->adapter_path, b->adapter_path);
+    assert_string_equal(a->resume_adapter_file, b->resume_adapter_file);
+    assert_string_equal(a->prompt, b->prompt);
+    const uint64_t numbers[][2] = {
+        {a->type, b->type},
+        {(uint64_t)a->num_layers, (uint64_t)b->num_layers},
+        {a->batch_size, b->batch_size},
+        {a->iterations, b->iterations},
+        {a->accumulation, b->accumulation},
+        {a->max_sequence_tokens, b->max_sequence_tokens},
+        {a->validation_batches, b->validation_batches},
+        {a->test_batches, b->test_batches},
+        {a->steps_per_report, b->steps_per_report},
+        {a->steps_per_evaluation, b->steps_per_evaluation},
+        {a->save_every, b->save_every},
+        {a->threads, b->threads},
+        {a->max_new_tokens, b->max_new_tokens},
+        {a->has_schedule, b->has_schedule},
+        {a->rate.kind, b->rate.kind},
+        {a->rate.argument_count, b->rate.argument_count},
+        {a->rate.warmup, b->rate.warmup},
+        {a->rank, b->rank},
+        {a->recompute, b->recompute},
+        {a->compute, b->compute},
+        {a->seed, b->seed},
+        {a->budget_bytes, b->budget_bytes},
+        {a->max_row_bytes, b->max_row_bytes},
+        {a->budget_given, b->budget_given},
+        {a->optimizer, b->optimizer},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (numbers[i][0] != numbers[i][1]) fail_msg("number %zu differs", i);
+    optimizer_settings left = options_optimizer(a), right = options_optimizer(b);
+    const double reals[][2] = {
+        {a->learning_rate, b->learning_rate},
+        {a->scale, b->scale},
+        {a->dropout, b->dropout},
+        {a->rate.warmup_init, b->rate.warmup_init},
+        {left.beta1, right.beta1},
+        {left.beta2, right.beta2},
+        {left.epsilon, right.epsilon},
+        {left.weight_decay, right.weight_decay},
+        {left.max_gradient_norm, right.max_gradient_norm},
+        {left.bias_correction, right.bias_correction},
+    };
+    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++)
+        if (reals[i][0] != reals[i][1]) fail_msg("real %zu: %.17g is not %.17g", i, reals[i][0], reals[i][1]);
+    assert_memory_equal(a->rate.arguments, b->rate.arguments, sizeof a->rate.arguments);
+    assert_memory_equal(a->projections, b->projections, sizeof a->projections);
+}
+
+static void refuses_bad_files(void **state) {
+    static const char *const cases[][2] = {
+        {"iters: 1\nbatchsize: 3\n", "f.yaml: line 2|did you mean batch_size"},
+        {"iters: [1, 2]\n", "line 1|iters"},
+        {"lora_parameters:\n  rank: no\n", "line 2|rank"},
+        {"- iters\n", "line 1|list"},
+        {"iters\n", "line 1|a map of options"},
+        {"iters: {a: 1}\n", "iters.a"},
+        {"keys: [[q_proj]]\n", "line 1|list"},
+        {"keys: [{a: b}]\n", "line 1|map"},
+        {"a: &x 1\n", "'a' is no option"},
+        {"iters: 1\nrank: *x\n", "line 2"},
+        {"iters: \"unfinished\nrank: 1\n", "f.yaml: line"},
+        {"a: {a: {a: {a: {a: {a: {a: {a: {a: 1}}}}}}}}\n", "map"},
+        {"\xff\xfe\xff", "f.yaml"},
+    };
+    levee_options o;
+    levee_error error;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        options_defaults(&o);
+        const char *path = scratch_text(*state, "f.yaml", cases[i][0]);
+        scratch_expect(cases[i][0], LEVEE_USAGE, cases[i][1], options_read(&o, path, &error), &error);
+    }
+    options_defaults(&o);
+    scratch_expect("missing", LEVEE_MISSING_INPUT, "none.yaml", options_read(&o, "/nowhere/none.yaml", &error),
+                   &error);
+    must_read(&o, scratch_text(*state, "empty.yaml", "# nothing\n"));
+    assert_int_equal(o.iterations, 1000);
+}
+
+/* What the example configuration of mlx-lm sets; both files below say the same. */
+static void assert_example(const levee_options *o) {
+    assert_int_equal(o->type, FINE_TUNE_LORA);
+    assert_int_equal(o->optimizer, OPTIMIZER_ADAMW);
+    assert_int_equal(o->seed, 0);
+    assert_int_equal(o->num_layers, 16);
+    assert_int_equal(o->batch_size, 4);
+    assert_int_equal(o->iterations, 1000);
+    assert_int_equal(o->validation_batches, 25);
+    assert_true(o->learning_rate == 1e-5);
+    assert_int_equal(o->steps_per_report, 10);
+    assert_int_equal(o->steps_per_evaluation, 200);
+    assert_int_equal(o->accumulation, 1);
+    assert_string_equal(o->resume_adapter_file, "");
+    assert_string_equal(o->adapter_path, "adapters");
+    assert_int_equal(o->save_every, 100);
+    assert_int_equal(o->test_batches, 100);
+    assert_int_equal(o->max_sequence_tokens, 2048);
+    assert_int_equal(o->recompute, RECOMPUTE_AUTO);
+    assert_projections(o, "1010000");
+    assert_int_equal(o->rank, 8);
+    assert_true(o->scale == 20 && o->dropout == 0);
+    assert_int_equal(options_check(o, NULL), LEVEE_OK);
+}
+
+static void loads_an_example(void **state) {
+    levee_options o = from_text(
+        *state,
+        "model: \"directory/of a model\"\ntrain: true\nfine_tune_type: lora\noptimizer: adamw\n"
+        "data: \"directory/of data\"\nseed: 0\nnum_layers: 16\nbatch_size: 4\niters: 1000\nval_batches: 25\n"
+        "learning_rate: 1e-5\nsteps_per_report: 10\nsteps_per_eval: 200\ngrad_accumulation_steps: 1\n"
+        "resume_adapter_file: null\nadapter_path: \"adapters\"\nsave_every: 100\ntest: false\n"
+        "test_batches: 100\nmax_seq_length: 2048\ngrad_checkpoint: false\nclear_cache_threshold: 0\n"
+        "report_to: null\nproject_name: null\nmask_prompt: false\n"
+        "optimizer_config:\n  adam: {}\n  adamw:\n    betas: [0.9, 0.98]\n    eps: 1e-6\n    weight_decay: 0.05\n"
+        "    bias_correction: true\n"
+        "lora_parameters:\n  keys: [\"self_attn.q_proj\", \"self_attn.v_proj\"]\n  rank: 8\n  scale: 20.0\n"
+        "  dropout: 0.0\nlr_schedule: null\n");
+    assert_example(&o);
+    assert_string_equal(o.model, "directory/of a model");
+    assert_string_equal(o.data, "directory/of data");
+    optimizer_settings s = options_optimizer(&o);
+    assert_true(s.beta1 == 0.9 && s.beta2 == 0.98 && s.epsilon == 1e-6 && s.weight_decay == 0.05 &&
+                s.bias_correction);
+}
+
+static void loads_the_published_example(void **state) {
+    (void)state;
+    char path[FILE_PATH_BYTES];
+    if (!scratch_shared(path, "mlx-lm/lora_config.yaml")) skip();
+    levee_options o;
+    options_defaults(&o);
+    must_read(&o, path);
+    assert_example(&o);
+}
+
+static void reads_what_it_writes(void **state) {
+    static const char *const settings[][2] = {
+        {"model", "a \"quoted\\ name\"\twith\nlines: \x7f # \xC3\xA9"},
+        {"data", "null ish"},
+        {"adapter_path", "  spaces "},
+        {"memory", "6GiB"},
+        {"fine_tune_type", "head"},
+        {"num_layers", "-1"},
+        {"batch_size", "3"},
+        {"iters", "17"},
+        {"grad_accumulation_steps", "5"},
+        {"learning_rate", "1.2345678901234567e-5"},
+        {"max_seq_length", "77"},
+        {"rank", "9"},
+        {"scale", "0.1"},
+        {"dropout", "0.3"},
+        {"keys", "q_proj,down_proj"},
+        {"betas", "0.9000000001,0.99999999"},
+        {"eps", "3e-9"},
+        {"weight_decay", "0.07"},
+        {"bias_correction", "false"},
+        {"max_grad_norm", "0.7"},
+        {"grad_checkpoint", "off"},
+        {"dtype", "bf16"},
+        {"steps_per_report", "2"},
+        {"steps_per_eval", "3"},
+        {"val_batches", "-1"},
+        {"test_batches", "6"},
+        {"save_every", "8"},
+        {"seed", "18446744073709551615"},
+        {"threads", "3"},
+        {"max_row_bytes", "12345"},
+        {"prompt", "say: 'so'"},
+        {"max_tokens", "11"},
+        {"lr_schedule.name", "cosine"},
+        {"lr_schedule.warmup", "12"},
+        {"lr_schedule.warmup_init", "1e-7"},
+        {"lr_schedule.arguments", "1e-5,1000,1.1e-7"},
+        {"optimizer", "adam"},
+        {"optimizer_config.adam.eps", "5e-9"},
+        {"lr_schedule", "null"},
+    };
+    char path[FILE_PATH_BYTES];
+    assert_true(file_join(path, *state, "written.yaml"));
+    levee_options o, again;
+    levee_error error;
+    options_defaults(&o);
+    /* After each: what is written then, read from the defaults. */
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        must_set(&o, settings[i][0], settings[i][1]);
+        scratch_expect(settings[i][0], LEVEE_OK, "", options_write(&o, path, &error), &error);
+        options_defaults(&again);
+        must_read(&again, path);
+        assert_same(&o, &again);
+    }
+    scratch_expect("nowhere", LEVEE_IO_ERROR, "/nowhere", options_write(&o, "/nowhere/w.yaml", &error), &error);
+}
+
+#define SCRATCH_TEST(function) cmocka_unit_test_setup_teardown(function, scratch_setup, scratch_teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        SCRATCH_TEST(refuses_bad_files),
+        SCRATCH_TEST(loads_an_example),
+        SCRATCH_TEST(loads_the_published_example),
+        SCRATCH_TEST(reads_what_it_writes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
