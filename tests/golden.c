@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "memory/ledger.h"
+#include "memory/pool.h"
 #include "model/parameters.h"
 #include "platform/machine.h"
 #include "train/training.h"
@@ -205,7 +206,7 @@ static void run_trajectory(golden *g, const char *mode, const trainable_set *tra
     if (status == LEVEE_OK && trained->type == FINE_TUNE_LORA) {
         char path[2400];
         snprintf(path, sizeof path, "%s/%s", g->directory, json_string_value(json_object_get(expected, "init")));
-        status = parameters_read_adapter(&t.loss, &s.lasting, s.memory.base, path, &error);
+        status = parameters_read_adapter(&s.lasting, s.memory.base, path, &error);
     }
     double early = 0, late = 0, norm_difference = 0;
     double learning_rate = number(json_object_get(expected, "optimizer"), "lr");
@@ -285,16 +286,16 @@ static levee_status compute_logits(golden *g, session *s, double *difference) {
     if (status == LEVEE_OK) status = model_build_head(&head, &s->source, &error);
     if (status == LEVEE_OK) status = layout_make(&s->lasting, &body, false, &error);
     if (status == LEVEE_OK)
-        status = plan_make(&body_plan, &body, &s->lasting, g->length, s->device, s->state, &error);
+        status = plan_make(&body_plan, &body, &s->lasting, g->length, s->device->kernels, s->state, &error);
     if (status == LEVEE_OK)
-        status = plan_make(&head_plan, &head, &s->lasting, g->length, s->device, s->state, &error);
+        status = plan_make(&head_plan, &head, &s->lasting, g->length, s->device->kernels, s->state, &error);
     uint64_t arena = body_plan.arena_bytes[SPACE_HOST] > head_plan.arena_bytes[SPACE_HOST]
                          ? body_plan.arena_bytes[SPACE_HOST]
                          : head_plan.arena_bytes[SPACE_HOST];
     if (status == LEVEE_OK) status = session_take_memory(s, arena, body_plan.category_bytes, &error);
     if (status == LEVEE_OK) status = session_bind(s, &body_pass, &body_plan, &error);
     if (status == LEVEE_OK) status = session_bind(s, &head_pass, &head_plan, &error);
-    if (status == LEVEE_OK) status = parameters_initialise(&s->source, &body, &s->lasting, s->memory.base, 0, &error);
+    if (status == LEVEE_OK) status = parameters_initialise(&s->source, &s->lasting, s->memory.base, 0, &error);
     if (status == LEVEE_OK) match_frequencies(g, s);
     uint64_t hidden_bytes = (uint64_t)g->length * s->config.hidden_size * sizeof(float);
     float *hidden = ledger_alloc(LEVEE_DATA, hidden_bytes);
@@ -409,7 +410,7 @@ int main(int count, char **arguments) {
         return LEVEE_USAGE;
     }
     bool all = true;
-    ledger_hook_libraries();
+    pool_hook_json();
     for (int i = 1; i < count; i++) all = check_directory(arguments[i]) && all;
     puts(all ? "all within bounds" : "some out of bounds");
     return all ? 0 : 1;

@@ -51,6 +51,22 @@ const char *scratch_text(const char *directory, const char *name, const char *te
     return scratch_file(directory, name, text, strlen(text));
 }
 
+char *scratch_read(const char *path, size_t *bytes) {
+    file_mapping whole;
+    assert_int_equal(file_map(&whole, path, NULL), LEVEE_OK);
+    char *content = malloc(whole.bytes + 1);
+    assert_non_null(content);
+    if (whole.bytes) memcpy(content, whole.data, whole.bytes);
+    content[whole.bytes] = 0;
+    *bytes = whole.bytes;
+    file_unmap(&whole);
+    return content;
+}
+
+void scratch_describe(const void *context, uint32_t index, tensor_declaration *tensor) {
+    *tensor = ((const tensor_declaration *)context)[index];
+}
+
 bool scratch_shared(char path[FILE_PATH_BYTES], const char *name) {
     const char *root = getenv("LEVEE_SHARED");
     if (file_join(path, root && *root ? root : "../shared/data", name) && file_exists(path)) return true;

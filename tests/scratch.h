@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "levee.h"
+#include "tensor/safetensors.h"
 
 /* For cmocka: *state becomes the name of a fresh directory; the teardown removes it with all it holds, and fails when
  * a byte that the test took from the ledger was not given back. */
@@ -17,6 +18,12 @@ int scratch_teardown(void **state);
 /* Writes a file; the content goes to "directory/name", whose path is returned until the next call. */
 const char *scratch_file(const char *directory, const char *name, const void *content, size_t bytes);
 const char *scratch_text(const char *directory, const char *name, const char *text);
+
+/* A whole file, NUL-terminated beyond its `*bytes` bytes; the caller frees it. */
+char *scratch_read(const char *path, size_t *bytes);
+
+/* Fills in one of the tensor_declarations that `context` points at: for safetensors_write_header. */
+void scratch_describe(const void *context, uint32_t index, tensor_declaration *tensor);
 
 /* The path of `name` below the directory of real inputs ($LEVEE_SHARED, or its default); false, with a message
  * that says what is missing, when it is not there. */

@@ -11,12 +11,13 @@
 #include <cmocka.h>
 
 #include "memory/ledger.h"
+#include "memory/pool.h"
 #include "scratch.h"
 
 int small_model_setup(void **state) {
     static fixture f;
     char path[FILE_PATH_BYTES];
-    ledger_hook_libraries();
+    pool_hook_json();
     if (scratch_setup(&f.directory) || !file_join(path, f.directory, "model")) return -1;
     const levee_shape shape = {
         .hidden_size = 32, .intermediate_size = 48, .layers = LAYERS, .heads = 4, .kv_heads = 2};

@@ -15,32 +15,15 @@
 #include <unistd.h>
 
 #include "memory/ledger.h"
+#include "memory/pool.h"
 #include "scratch.h"
 
 static void assert_content(const char *path, const char *expected) {
-    char *content;
-    uint64_t bytes;
-    assert_int_equal(file_read(path, 1000, &content, &bytes, NULL), LEVEE_OK);
+    size_t bytes;
+    char *content = scratch_read(path, &bytes);
     assert_int_equal(bytes, strlen(expected));
     assert_string_equal(content, expected);
-    ledger_free(content);
-}
-
-static void reads_whole_files(void **state) {
-    assert_content(scratch_text(*state, "small", "some\ntext"), "some\ntext");
-    assert_content(scratch_text(*state, "empty", ""), "");
-    const char *path = scratch_text(*state, "limit", "0123456789");
-    char *content;
-    uint64_t bytes;
-    levee_error error;
-    assert_int_equal(file_read(path, 10, &content, &bytes, &error), LEVEE_OK);
-    ledger_free(content);
-    scratch_expect("over the limit", LEVEE_BAD_DATA, "limit|10 bytes|at most 9",
-                   file_read(path, 9, &content, &bytes, &error), &error);
-    assert_null(content);
-    ledger_set_budget(64);
-    scratch_expect("no memory", LEVEE_DOES_NOT_FIT, "limit", file_read(path, 10, &content, &bytes, &error), &error);
-    assert_null(content);
+    free(content);
 }
 
 static void refuses_what_is_no_file(void **state) {
@@ -53,12 +36,8 @@ static void refuses_what_is_no_file(void **state) {
     } cases[] = {
         {missing, "missing|No such file"}, {*state, "not a regular file"}, {fifo, "fifo|not a regular file"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char *content;
-        uint64_t bytes;
         file_mapping mapping;
         levee_error error;
-        scratch_expect("read", LEVEE_MISSING_INPUT, cases[i].words,
-                       file_read(cases[i].path, 100, &content, &bytes, &error), &error);
         scratch_expect("map", LEVEE_MISSING_INPUT, cases[i].words, file_map(&mapping, cases[i].path, &error), &error);
         file_unmap(&mapping);
     }
@@ -225,9 +204,8 @@ static void makes_directories(void **state) {
 #define SCRATCH_TEST(function) cmocka_unit_test_setup_teardown(function, scratch_setup, scratch_teardown)
 
 int main(void) {
-    ledger_hook_libraries();
+    pool_hook_json();
     const struct CMUnitTest tests[] = {
-        SCRATCH_TEST(reads_whole_files),
         SCRATCH_TEST(refuses_what_is_no_file),
         SCRATCH_TEST(maps_files),
         SCRATCH_TEST(replaces_only_on_commit),

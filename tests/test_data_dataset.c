@@ -20,6 +20,7 @@
 #include "data/dataset.h"
 #include "data/rows.h"
 #include "memory/ledger.h"
+#include "memory/pool.h"
 
 enum { EOS = 256, IDS = 1 << 16 };
 
@@ -85,7 +86,7 @@ static tokenizer *make_tokenizer(const fixture *f, const char *name, const char 
 }
 
 static int set_up(void **state) {
-    ledger_hook_libraries();
+    pool_hook_json();
     fixture *f = calloc(1, sizeof *f);
     if (!f) return -1;
     snprintf(f->directory, sizeof f->directory, "/tmp/levee-data-XXXXXX");

@@ -104,14 +104,14 @@ static void open_training(trained *t, session *model, const backend *device, con
     memset(t, 0, sizeof *t);
     make_graph(&t->g, model, set, space);
     succeed(layout_make(&t->lasting, &t->g, true, &error));
-    succeed(plan_make(&t->planned, &t->g, &t->lasting, CAPACITY, device, model->state, &error));
+    succeed(plan_make(&t->planned, &t->g, &t->lasting, CAPACITY, device->kernels, model->state, &error));
     take_memory(t);
     executor_memory memory = {.weight = find_weight, .weight_context = model};
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
         memory.base[s] = t->memory[s].base;
         memory.bytes[s] = t->memory[s].bytes;
     }
-    succeed(executor_bind(&t->bound, &t->planned, device, model->state, &memory, &error));
+    succeed(executor_bind(&t->bound, &t->planned, device->kernels, model->state, &memory, &error));
     optimizer_settings settings = {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = 0.01,
                                    .bias_correction = true, .max_gradient_norm = 1.0};
     optimizer_open(&t->updates, &settings, &t->lasting, t->memory[space].base, device, model->state);
@@ -196,7 +196,7 @@ static void compare(session *model, const trainable_set *set) {
     device_memory = other.memory[SPACE_DEVICE];
     copies_in = copies_out = 0;
     check_reach(&other);
-    succeed(parameters_initialise(&model->source, &host.g, &host.lasting, host.memory[SPACE_HOST].base, 3, &error));
+    succeed(parameters_initialise(&model->source, &host.lasting, host.memory[SPACE_HOST].base, 3, &error));
     start_from(&other, &host);
     train(&host);
     train(&other);

@@ -122,10 +122,10 @@ static uint64_t assert_plans(const fixture *f, const graph *g, const layout *las
     for (size_t c = 0; c < sizeof capacities / sizeof *capacities; c++) {
         plan made, estimated;
         levee_error error;
-        levee_status status = plan_make(&made, g, lasting, capacities[c], &cpu_backend, f->state, &error);
+        levee_status status = plan_make(&made, g, lasting, capacities[c], cpu_backend.kernels, f->state, &error);
         scratch_expect("plan", LEVEE_OK, "", status, &error);
         assert_plan_holds(&made, lasting);
-        status = plan_estimate(&estimated, g, lasting, capacities[c], &cpu_backend, f->state, &error);
+        status = plan_estimate(&estimated, g, lasting, capacities[c], cpu_backend.kernels, f->state, &error);
         scratch_expect("estimate", LEVEE_OK, "", status, &error);
         assert_int_equal(estimated.arena_bytes[SPACE_HOST], made.lower_bound_bytes[SPACE_HOST]);
         assert_true(made.lower_bound_bytes[SPACE_HOST] <= made.arena_bytes[SPACE_HOST]);
@@ -205,7 +205,7 @@ static void survives_refused_memory(void **state) {
         bool *flags = status == LEVEE_OK ? choose(&g, 128, 1) : NULL;
         if (status == LEVEE_OK) status = graph_recompute(&again, &g, flags, &error);
         if (status == LEVEE_OK) status = layout_make(&lasting, &again, true, &error);
-        if (status == LEVEE_OK) status = plan_make(&made, &again, &lasting, 9, &cpu_backend, f->state, &error);
+        if (status == LEVEE_OK) status = plan_make(&made, &again, &lasting, 9, cpu_backend.kernels, f->state, &error);
         if (status != LEVEE_OK) scratch_expect("refused", LEVEE_DOES_NOT_FIT, "", status, &error);
         plan_close(&made);
         layout_close(&lasting);

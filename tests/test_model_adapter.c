@@ -12,8 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
+#include "memory/json.h"
 #include "memory/ledger.h"
+#include "memory/pool.h"
 #include "model/adapter.h"
 #include "scratch.h"
 
@@ -236,7 +237,7 @@ static void write_tensors(const char *path, const tensor_declaration *tensors, u
     assert_true(bytes <= sizeof zeros);
     file_writer w;
     assert_int_equal(file_writer_open(&w, path, NULL), LEVEE_OK);
-    assert_int_equal(safetensors_write_header(&w, tensors, count, NULL), LEVEE_OK);
+    assert_int_equal(safetensors_write_header(&w, scratch_describe, tensors, count, NULL), LEVEE_OK);
     assert_int_equal(file_writer_write(&w, zeros, bytes, NULL), LEVEE_OK);
     assert_int_equal(file_writer_commit(&w, NULL), LEVEE_OK);
 }
@@ -392,7 +393,7 @@ static void reads_real_adapters(void **state) {
 #define SCRATCH_TEST(function) cmocka_unit_test_setup_teardown(function, scratch_setup, scratch_teardown)
 
 int main(void) {
-    ledger_hook_libraries();
+    pool_hook_json();
     const struct CMUnitTest tests[] = {
         SCRATCH_TEST(reads_what_it_writes),
         SCRATCH_TEST(writes_every_field),

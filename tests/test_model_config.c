@@ -10,8 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/json.h"
+#include "memory/json.h"
 #include "memory/ledger.h"
+#include "memory/pool.h"
 #include "model/config.h"
 #include "scratch.h"
 
@@ -362,7 +363,7 @@ static void reads_real_models(void **state) {
 #define SCRATCH_TEST(function) cmocka_unit_test_setup_teardown(function, scratch_setup, scratch_teardown)
 
 int main(void) {
-    ledger_hook_libraries();
+    pool_hook_json();
     const struct CMUnitTest tests[] = {
         SCRATCH_TEST(reads_every_field),
         SCRATCH_TEST(takes_defaults),

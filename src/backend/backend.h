@@ -30,12 +30,10 @@ typedef struct backend {
     levee_status (*open)(struct backend_state **state, const backend_options *options, levee_error *error);
     void (*close)(struct backend_state *state);
     compute_type (*compute)(const struct backend_state *state); /* never AUTO */
-    const kernel *const *kernels; /* [OPERATOR_COUNT]; NULL: not on this backend */
+    kernel_table kernels;
     levee_status (*adamw)(struct backend_state *state, const adamw_update *update, levee_error *error);
     /* Sum of squares, accumulated in double in a fixed order. */
     double (*sum_of_squares)(struct backend_state *state, const float *values, uint64_t count);
-    /* Memory-provider slot for spaces other than the host's; NULL when the backend works on host memory. */
-    void (*copy)(struct backend_state *state, void *to, const void *from, uint64_t bytes);
 } backend;
 
 extern const backend cpu_backend;

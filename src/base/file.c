@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "memory/ledger.h"
 
 static const uint64_t flush_slice_bytes = 32ull * 1024 * 1024;
 
@@ -55,43 +54,6 @@ static levee_status open_regular(const char *path, int *descriptor, uint64_t *by
         return error_set(error, LEVEE_MISSING_INPUT, "%s: is not a regular file", path);
     }
     *bytes = (uint64_t)status.st_size;
-    return LEVEE_OK;
-}
-
-static levee_status read_fully(int descriptor, const char *path, char *content, uint64_t bytes, levee_error *error) {
-    for (uint64_t done = 0; done < bytes;) {
-        ssize_t got = read(descriptor, content + done, bytes - done);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return error_set(error, LEVEE_IO_ERROR, "%s: cannot be read: %s", path, strerror(errno));
-        if (got == 0) return error_set(error, LEVEE_IO_ERROR, "%s: became shorter while it was read", path);
-        done += (uint64_t)got;
-    }
-    return LEVEE_OK;
-}
-
-levee_status file_read(const char *path, uint64_t limit_bytes, char **content, uint64_t *bytes, levee_error *error) {
-    int descriptor;
-    uint64_t size = 0;
-    *content = NULL;
-    *bytes = 0;
-    levee_status status = open_regular(path, &descriptor, &size, error);
-    if (status != LEVEE_OK) return status;
-    char *text = NULL;
-    if (size > limit_bytes)
-        status =
-            error_set(error, LEVEE_BAD_DATA, "%s: has %llu bytes, but at most %llu are read; is it the right file?",
-                      path, (unsigned long long)size, (unsigned long long)limit_bytes);
-    else if (!(text = ledger_alloc(LEVEE_IO, size + 1)))
-        status = error_out_of_memory(error, path, size + 1);
-    else
-        status = read_fully(descriptor, path, text, size, error);
-    close(descriptor);
-    if (status != LEVEE_OK) {
-        ledger_free(text);
-        return status;
-    }
-    *content = text;
-    *bytes = size;
     return LEVEE_OK;
 }
 

@@ -1,4 +1,4 @@
-/* Files: small ones read whole, large ones mapped, results written atomically. */
+/* Files: mapped when read, results written atomically. */
 #ifndef LEVEE_BASE_FILE_H
 #define LEVEE_BASE_FILE_H
 
@@ -17,11 +17,6 @@ bool file_is_directory(const char *path);
 
 /* Makes a directory and its parents; one that is there already is fine. */
 levee_status file_make_directory(const char *path, levee_error *error);
-
-/* Reads a whole file of at most `limit_bytes` into `*content`, which is NUL-terminated beyond its `*bytes` bytes,
- * booked under io and given back with ledger_free. A file that is not there is LEVEE_MISSING_INPUT, a larger one
- * LEVEE_BAD_DATA. */
-levee_status file_read(const char *path, uint64_t limit_bytes, char **content, uint64_t *bytes, levee_error *error);
 
 typedef struct file_mapping {
     const unsigned char *data;

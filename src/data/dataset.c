@@ -171,6 +171,7 @@ static bool sample_matches(dataset *d) {
 static bool count_row(const dataset *d, const text_row *current, index_totals *totals, index_entry *entry) {
     uint64_t uncut = d->ids.count;
     *entry = (index_entry){.offset = current->offset, .bytes = current->bytes, .tokens = count_after_cutting(d)};
+    if (current->parse_bytes > totals->most_parse_bytes) totals->most_parse_bytes = current->parse_bytes;
     if (uncut > totals->longest_uncut) totals->longest_uncut = uncut;
     if (uncut < 2) {
         totals->short_rows++;
@@ -245,7 +246,7 @@ static levee_status build_index(dataset *d, const index_key *key, levee_error *e
 
 /* Takes what dataset_read will need, so that it takes nothing later. */
 static levee_status reserve(dataset *d, levee_error *error) {
-    levee_status status = rows_reserve(d->source, d->index.totals.longest_bytes, error);
+    levee_status status = rows_reserve(d->source, d->index.totals.longest_bytes, d->index.totals.most_parse_bytes, error);
     if (status != LEVEE_OK) return status;
     uint64_t capacity = d->index.totals.longest_uncut;
     uint32_t *ids = ledger_alloc_array(LEVEE_DATA, capacity, sizeof *ids);

@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "memory/ledger.h"
 
-enum { INDEX_VERSION = 1, BUFFERED_ENTRIES = 4096 };
+enum { INDEX_VERSION = 2, BUFFERED_ENTRIES = 4096 };
 
 static const uint64_t index_magic = UINT64_C(0x58444e494556454c); /* "LEVEINDX" on a little-endian machine */
 

@@ -34,6 +34,7 @@ typedef struct index_totals {
     uint64_t longest_uncut; /* most tokens of a row, before cutting, short ones included */
     uint32_t longest;       /* most tokens of a row, after cutting */
     uint32_t longest_bytes; /* most bytes of a row in the source */
+    uint64_t most_parse_bytes; /* of memory for parsing a row */
     uint64_t sample_hash;   /* of the tokens of a few rows: notices a changed tokenizer or source */
 } index_totals;
 
@@ -48,7 +49,7 @@ typedef struct index_summary {
 } index_summary;
 
 _Static_assert(sizeof(index_entry) == 16, "written to disk");
-_Static_assert(sizeof(index_summary) == 128, "written to disk");
+_Static_assert(sizeof(index_summary) == 136, "written to disk");
 
 /* An index in use. */
 typedef struct row_index {

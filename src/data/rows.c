@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "memory/ledger.h"
+#include "memory/pool.h"
 #include "text/buffer.h"
 
 enum {
@@ -35,7 +36,7 @@ struct row_reader {
     char *held; /* [capacity], the raw bytes of the current row */
     uint64_t held_bytes, capacity;
 
-    json_t *object; /* the current row's, because its text points into it */
+    pool json; /* of the current row, because its text points into it */
 };
 
 static bool is_white(char byte) {
@@ -140,7 +141,7 @@ fail:
 
 void rows_close(row_reader *r) {
     if (!r) return;
-    json_decref(r->object);
+    pool_close(&r->json);
     if (r->file >= 0) close(r->file);
     ledger_free(r->held);
     ledger_free(r->chunk);
@@ -158,13 +159,18 @@ levee_status rows_source(const row_reader *r, uint64_t *bytes, int64_t *modified
     return LEVEE_OK;
 }
 
-levee_status rows_reserve(row_reader *r, uint64_t bytes, levee_error *error) {
+static levee_status make_room(row_reader *r, uint64_t bytes, levee_error *error) {
     if (bytes <= r->capacity) return LEVEE_OK;
     char *larger = ledger_resize(LEVEE_IO, r->held, bytes);
     if (!larger) return error_out_of_memory(error, r->path, bytes);
     r->held = larger;
     r->capacity = bytes;
     return LEVEE_OK;
+}
+
+levee_status rows_reserve(row_reader *r, uint64_t bytes, uint64_t parse_bytes, levee_error *error) {
+    levee_status status = make_room(r, bytes, error);
+    return status == LEVEE_OK ? pool_reserve(&r->json, parse_bytes, error) : status;
 }
 
 /* Appends to the held bytes, doubling their buffer. That never passes max_row_bytes + 2 * CHUNK_BYTES: too_long comes
@@ -175,7 +181,7 @@ static levee_status hold(row_reader *r, const char *bytes, uint64_t count, levee
         uint64_t most = r->max_row_bytes + 2 * CHUNK_BYTES;
         uint64_t doubled = r->capacity < CHUNK_BYTES ? CHUNK_BYTES : 2 * r->capacity;
         uint64_t wanted = doubled > most ? most : doubled;
-        levee_status status = rows_reserve(r, wanted < needed ? needed : wanted, error);
+        levee_status status = make_room(r, wanted < needed ? needed : wanted, error);
         if (status != LEVEE_OK) return status;
     }
     memcpy(r->held + r->held_bytes, bytes, count);
@@ -243,8 +249,8 @@ static const char *json_type_name(const json_t *value) {
 }
 
 /* Takes the text out of the parsed object, or says why there is none. */
-static levee_status text_of_object(row_reader *r, text_row *current, levee_error *error) {
-    const json_t *object = r->object;
+static levee_status text_of_object(const row_reader *r, const json_t *object, text_row *current,
+                                   levee_error *error) {
     if (!json_is_object(object)) {
         return bad_row(r, current, error, "the row is %s, not an object; write it as {\"text\": \"...\"}",
                        json_type_name(object));
@@ -273,7 +279,7 @@ static levee_status text_of_object(row_reader *r, text_row *current, levee_error
 
 /* The most memory that the JSON library takes for a row, rounded up generously: strings are collected in a buffer
  * that doubles and then copied, and each value has a head and a place in its container's table. */
-static uint64_t parse_bytes(const char *json, uint64_t bytes) {
+static uint64_t parse_memory(const char *json, uint64_t bytes) {
     uint64_t values = 1;
     bool in_string = false;
     for (uint64_t i = 0; i < bytes; i++) {
@@ -284,19 +290,20 @@ static uint64_t parse_bytes(const char *json, uint64_t bytes) {
     return 4096 + 6 * bytes + 1024 * values;
 }
 
-/* Parses the held bytes. Whether the memory can be had is asked first, in one piece: Jansson 2.14 ignores a refusal
- * while it collects a string and then writes past the end of what it has. */
-static levee_status parse_json(row_reader *r, const text_row *current, levee_error *error) {
-    uint64_t needed = parse_bytes(r->held, current->bytes);
-    void *probe = ledger_alloc(LEVEE_RUNTIME, needed);
-    if (!probe) return error_out_of_memory(error, r->path, needed);
-    ledger_free(probe);
+/* Parses the held bytes, in memory that is there before the parser starts. */
+static levee_status parse_json(row_reader *r, text_row *current, levee_error *error) {
+    current->parse_bytes = parse_memory(r->held, current->bytes);
+    levee_status status = pool_reserve(&r->json, current->parse_bytes, error);
+    if (status != LEVEE_OK) return error_context(error, "%s", r->path);
     /* Numbers as reals: a field that we do not read may hold an integer of any size. */
     json_error_t problem;
-    r->object =
+    pool_enter(&r->json);
+    const json_t *object =
         json_loadb(r->held, current->bytes, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &problem);
-    if (r->object) return LEVEE_OK;
-    if (json_error_code(&problem) == json_error_out_of_memory) return error_out_of_memory(error, r->path, needed);
+    pool_leave();
+    if (object) return text_of_object(r, object, current, error);
+    if (json_error_code(&problem) == json_error_out_of_memory)
+        return error_out_of_memory(error, r->path, current->parse_bytes);
     return bad_row(r, current, error, "is not JSON: %s (column %d); write one object per line, {\"text\": \"...\"}",
                    problem.text, problem.column);
 }
@@ -313,13 +320,11 @@ static levee_status extract_text(row_reader *r, text_row *current, levee_error *
         current->text_bytes = unify_line_ends(r->held, current->bytes);
         return LEVEE_OK;
     }
-    levee_status status = parse_json(r, current, error);
-    return status == LEVEE_OK ? text_of_object(r, current, error) : status;
+    return parse_json(r, current, error);
 }
 
 static void forget_current(row_reader *r) {
-    json_decref(r->object);
-    r->object = NULL;
+    pool_empty(&r->json);
     r->held_bytes = 0;
 }
 
@@ -352,7 +357,7 @@ levee_status rows_next(row_reader *r, text_row *next, levee_error *error) {
 levee_status rows_read(row_reader *r, uint64_t offset, uint32_t bytes, text_row *read, levee_error *error) {
     forget_current(r);
     *read = (text_row){.offset = offset, .bytes = bytes};
-    levee_status status = rows_reserve(r, bytes, error);
+    levee_status status = make_room(r, bytes, error);
     if (status != LEVEE_OK) return status;
     uint64_t filled;
     status = read_at(r, r->held, bytes, offset, &filled, error);

@@ -6,7 +6,8 @@
  * order mark at the start of the file are passed over.
  *
  * A row is an offset and a length in bytes, so that it can be read again without what precedes it.
- * Not thread-safe: one reader belongs to one thread. Buffers are booked under `io`. */
+ * Not thread-safe: one reader belongs to one thread. Buffers are booked under `io`,
+ * the JSON parser's memory (pool.h) under `runtime`. */
 #ifndef LEVEE_DATA_ROWS_H
 #define LEVEE_DATA_ROWS_H
 
@@ -22,6 +23,7 @@ typedef struct text_row {
     uint64_t line;    /* of its first byte, from 1; 0 when the row was read by its offset */
     const char *text; /* UTF-8, may hold NUL bytes, not NUL-terminated; valid until the next call on the reader */
     uint64_t text_bytes;
+    uint64_t parse_bytes; /* the memory that parsing it as JSON was given; 0 for a paragraph */
 } text_row;
 
 /* Opens a file. A row of more than `max_row_bytes` (1 to 2^32 - 1) is an error when it is reached: LEVEE_BAD_DATA.
@@ -34,8 +36,8 @@ void rows_close(row_reader *r);
 /* What tells a changed file from an unchanged one. */
 levee_status rows_source(const row_reader *r, uint64_t *bytes, int64_t *modified_ns, levee_error *error);
 
-/* Makes room for a row of `bytes`, so that rows_read of one that long takes no memory of ours. */
-levee_status rows_reserve(row_reader *r, uint64_t bytes, levee_error *error);
+/* Makes room for a row of `bytes` and `parse_bytes`, so that rows_read of one no larger takes no memory. */
+levee_status rows_reserve(row_reader *r, uint64_t bytes, uint64_t parse_bytes, levee_error *error);
 
 /* The next row in the order of the file; `text` is NULL at the end. A row that cannot be used is LEVEE_BAD_DATA with
  * its line number. */

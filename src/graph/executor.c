@@ -57,11 +57,11 @@ void *executor_data(const executor *e, value_id v) {
     return bytes.data;
 }
 
-static levee_status bind_instruction(executor *e, uint32_t index, const backend *device, levee_error *error) {
+static levee_status bind_instruction(executor *e, uint32_t index, kernel_table kernels, levee_error *error) {
     const plan *p = e->planned;
     const node *n = &p->g.nodes[index];
     instruction *bound = &e->instructions[index];
-    *bound = (instruction){.kernel = device->kernels[n->kind], .kind = n->kind, .layer = n->layer};
+    *bound = (instruction){.kernel = kernels[n->kind], .kind = n->kind, .layer = n->layer};
     plan_describe_call(&bound->call, &p->g, n, p->capacity_tokens);
     levee_status status =
         bound->kernel->prepare ? bound->kernel->prepare(e->state, &bound->call, error) : LEVEE_OK;
@@ -86,13 +86,13 @@ static levee_status bind_instruction(executor *e, uint32_t index, const backend 
     return LEVEE_OK;
 }
 
-levee_status executor_bind(executor *e, const plan *planned, const backend *device, struct backend_state *state,
+levee_status executor_bind(executor *e, const plan *planned, kernel_table kernels, struct backend_state *state,
                            const executor_memory *memory, levee_error *error) {
     *e = (executor){.planned = planned, .state = state, .memory = *memory, .count = planned->g.node_count};
     e->instructions = ledger_alloc_array(LEVEE_RUNTIME, instruction_slots(planned), sizeof *e->instructions);
     levee_status status = LEVEE_OK;
     if (!e->instructions) status = error_out_of_memory(error, "the instruction list", executor_bytes(planned));
-    for (uint32_t i = 0; status == LEVEE_OK && i < e->count; i++) status = bind_instruction(e, i, device, error);
+    for (uint32_t i = 0; status == LEVEE_OK && i < e->count; i++) status = bind_instruction(e, i, kernels, error);
     if (status != LEVEE_OK) executor_close(e);
     return status;
 }

@@ -133,4 +133,7 @@ typedef struct kernel {
     levee_status (*run)(struct backend_state *state, const kernel_call *call, levee_error *error);
 } kernel;
 
+/* The kernels of one backend [OPERATOR_COUNT]; NULL for an operator that it does not have. */
+typedef const kernel *const *kernel_table;
+
 #endif

@@ -22,6 +22,8 @@ static layout_entry *add_entry(layout *l, const value *v, uint64_t offset, uint6
     entry->space = v->space;
     entry->offset = offset;
     entry->bytes = bytes;
+    entry->rows = v->rows;
+    entry->cols = v->cols;
     return entry;
 }
 

@@ -16,7 +16,8 @@ typedef struct layout_entry {
     char name[VALUE_NAME_BYTES];
     value_role role;
     value_space space;
-    uint64_t offset, bytes;
+    uint64_t offset, bytes; /* padding included */
+    uint64_t rows, cols;
 } layout_entry;
 
 typedef struct layout {

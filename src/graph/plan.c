@@ -186,7 +186,7 @@ static levee_status place_lasting(plan *p, const layout *lasting, levee_error *e
 }
 
 static levee_status build(plan *result, const graph *g, const layout *lasting, uint32_t capacity_tokens,
-                          const backend *device, const struct backend_state *state, bool estimate,
+                          kernel_table kernels, const struct backend_state *state, bool estimate,
                           levee_error *error) {
     memset(result, 0, sizeof *result);
     levee_status status = copy_graph(&result->g, g, error);
@@ -199,11 +199,11 @@ static levee_status build(plan *result, const graph *g, const layout *lasting, u
     if (!result->offsets || !result->scratch_offsets || !result->scratch_bytes)
         status = error_out_of_memory(error, "the plan", g->value_count * sizeof *result->offsets);
     for (uint32_t i = 0; status == LEVEE_OK && i < g->node_count; i++) {
-        const kernel *k = device->kernels[g->nodes[i].kind];
+        const kernel *k = kernels[g->nodes[i].kind];
         kernel_call call;
         plan_describe_call(&call, &result->g, &result->g.nodes[i], capacity_tokens);
         if (!k)
-            status = error_set(error, LEVEE_INTERNAL, "the %s backend has no %s", device->name,
+            status = error_set(error, LEVEE_INTERNAL, "this backend has no %s",
                                operator_name(g->nodes[i].kind));
         else if (k->scratch)
             result->scratch_bytes[i] = k->scratch(state, &call);
@@ -219,13 +219,13 @@ static levee_status build(plan *result, const graph *g, const layout *lasting, u
 }
 
 levee_status plan_make(plan *result, const graph *g, const layout *lasting, uint32_t capacity_tokens,
-                       const backend *device, const struct backend_state *state, levee_error *error) {
-    return build(result, g, lasting, capacity_tokens, device, state, false, error);
+                       kernel_table kernels, const struct backend_state *state, levee_error *error) {
+    return build(result, g, lasting, capacity_tokens, kernels, state, false, error);
 }
 
 levee_status plan_estimate(plan *result, const graph *g, const layout *lasting, uint32_t capacity_tokens,
-                           const backend *device, const struct backend_state *state, levee_error *error) {
-    return build(result, g, lasting, capacity_tokens, device, state, true, error);
+                           kernel_table kernels, const struct backend_state *state, levee_error *error) {
+    return build(result, g, lasting, capacity_tokens, kernels, state, true, error);
 }
 
 void plan_close(plan *p) {

@@ -9,7 +9,6 @@
 #ifndef LEVEE_GRAPH_PLAN_H
 #define LEVEE_GRAPH_PLAN_H
 
-#include "backend/backend.h"
 #include "graph/layout.h"
 
 typedef struct plan {
@@ -27,13 +26,13 @@ typedef struct plan {
 /* Plans one pass over `g`, of which it takes a copy; `state` is the backend's, asked for scratch sizes. The result is
  * verified: no two buffers that live at once overlap. plan_close frees, and accepts a zeroed plan. */
 levee_status plan_make(plan *result, const graph *g, const layout *lasting, uint32_t capacity_tokens,
-                       const backend *device, const struct backend_state *state, levee_error *error);
+                       kernel_table kernels, const struct backend_state *state, levee_error *error);
 void plan_close(plan *p);
 
 /* As plan_make, but only bounds the arena from below and gives no offsets: what a search needs, in a fraction of the
  * time. Closed by plan_close. */
 levee_status plan_estimate(plan *result, const graph *g, const layout *lasting, uint32_t capacity_tokens,
-                           const backend *device, const struct backend_state *state, levee_error *error);
+                           kernel_table kernels, const struct backend_state *state, levee_error *error);
 
 /* The call of a node as its kernel sees it when a plan is made: shapes and presence, no data. */
 void plan_describe_call(kernel_call *call, const graph *g, const node *n, uint32_t capacity_tokens);

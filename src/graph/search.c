@@ -189,7 +189,7 @@ static levee_status measure(search *s, uint32_t taken, uint32_t chunk, uint32_t 
     plan estimate = {0}, *p = kept ? kept : &estimate;
     levee_status status = build_variant(s, taken, chunk, &variant, error);
     if (status != LEVEE_OK) return status;
-    status = (kept ? plan_make : plan_estimate)(p, &variant, r->lasting, capacity, r->device, r->state, error);
+    status = (kept ? plan_make : plan_estimate)(p, &variant, r->lasting, capacity, r->kernels, r->state, error);
     graph_close(&variant);
     if (status != LEVEE_OK) return status;
     *bytes = total_bytes(s, p);

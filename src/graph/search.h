@@ -20,7 +20,7 @@ typedef struct machine_rates {
 typedef struct search_request {
     const graph *g; /* differentiated, without copies; its head's chunk is the search's to choose */
     const layout *lasting;
-    const backend *device;
+    kernel_table kernels;
     const struct backend_state *state;
     uint32_t longest_tokens; /* of one sequence: the least capacity */
     uint32_t step_tokens;    /* of an effective batch, at most: the largest capacity that is of use */

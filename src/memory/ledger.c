@@ -1,7 +1,6 @@
 /* The ledger: see ledger.h. */
 #include "memory/ledger.h"
 
-#include <jansson.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +73,13 @@ void *ledger_alloc(levee_category category, uint64_t bytes) {
     return take(category, bytes);
 }
 
+void *ledger_alloc_unrefused(levee_category category, uint64_t bytes) {
+    atomic_fetch_add(&allocation_count, 1);
+    if (bytes > INT64_MAX / 2) return NULL;
+    ledger_book(category, (int64_t)held_bytes(bytes));
+    return take(category, bytes);
+}
+
 static block_header *header_of(void *block) { return (block_header *)(void *)((unsigned char *)block - BLOCK_ALIGNMENT); }
 
 void *ledger_alloc_array(levee_category category, uint64_t count, uint64_t size) {
@@ -113,16 +119,5 @@ uint64_t ledger_booked(levee_category category) {
 uint64_t ledger_peak(levee_category category) { return (uint64_t)atomic_load(&peak[category]); }
 
 void ledger_set_budget(uint64_t bytes) { atomic_store(&budget_bytes, bytes); }
-
-/* Jansson 2.14 damages its own state when memory is refused within a string, so its requests, which are small, are booked
- * but not held to the budget. */
-static void *json_alloc(size_t bytes) {
-    atomic_fetch_add(&allocation_count, 1);
-    if (bytes > INT64_MAX / 2) return NULL;
-    ledger_book(LEVEE_RUNTIME, (int64_t)held_bytes(bytes));
-    return take(LEVEE_RUNTIME, bytes);
-}
-
-void ledger_hook_libraries(void) { json_set_alloc_funcs(json_alloc, ledger_free); }
 
 uint64_t ledger_allocation_count(void) { return atomic_load(&allocation_count); }

@@ -16,6 +16,9 @@
  * `bytes` 0 gives a valid pointer. The caller frees it with ledger_free. */
 void *ledger_alloc(levee_category category, uint64_t bytes);
 
+/* As ledger_alloc, but the budget is not asked: for a library that cannot be refused. */
+void *ledger_alloc_unrefused(levee_category category, uint64_t bytes);
+
 /* As ledger_alloc for `count` things of `size` bytes; NULL too when the product overflows. */
 void *ledger_alloc_array(levee_category category, uint64_t count, uint64_t size);
 
@@ -39,10 +42,7 @@ uint64_t ledger_peak(levee_category category);
 /* From now on an allocation that would take the total past `bytes` is refused. UINT64_MAX lifts the limit. */
 void ledger_set_budget(uint64_t bytes);
 
-/* Points the JSON library's allocator at the ledger, under `runtime`. Call once, before the first JSON call. */
-void ledger_hook_libraries(void);
-
-/* The number of calls to ledger_alloc and ledger_resize so far: a run's step loop must not change it. */
+/* The number of blocks taken so far: a run's step loop must not change it. */
 uint64_t ledger_allocation_count(void);
 
 #endif

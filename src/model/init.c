@@ -1,5 +1,4 @@
 /* levee_init: a new Llama model of random weights, with a tokenizer of bytes. */
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,6 +6,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/random.h"
+#include "memory/json.h"
 #include "memory/ledger.h"
 #include "model/builder.h"
 #include "text/bpe.h"
@@ -15,20 +15,9 @@ enum { BYTE_TOKENS = 256, END_ID = 256, BEGIN_ID = 257, VOCABULARY = 258, POSITI
 
 static levee_status write_json(const char *directory, const char *name, json_t *object, levee_error *error) {
     char path[FILE_PATH_BYTES];
-    char *text = object ? json_dumps(object, JSON_INDENT(1)) : NULL;
-    json_decref(object);
-    if (!text) return error_out_of_memory(error, name, 4096);
-    file_writer writer;
-    levee_status status = file_join(path, directory, name) ? file_writer_open(&writer, path, error)
+    levee_status status = file_join(path, directory, name) ? json_object_write(object, path, error)
                                                            : error_set(error, LEVEE_USAGE, "the path is too long");
-    if (status == LEVEE_OK) {
-        status = file_writer_write(&writer, text, strlen(text), error);
-        if (status == LEVEE_OK) status = file_writer_commit(&writer, error);
-        file_writer_abandon(&writer);
-    }
-    json_free_t release;
-    json_get_alloc_funcs(NULL, &release);
-    release(text);
+    json_decref(object);
     return status;
 }
 
@@ -113,6 +102,10 @@ static uint32_t declare_all(tensor_declaration *t, const levee_shape *s) {
     return count;
 }
 
+static void describe_declared(const void *context, uint32_t index, tensor_declaration *tensor) {
+    *tensor = ((const tensor_declaration *)context)[index];
+}
+
 static levee_status write_weights(const char *directory, const levee_shape *s, uint64_t seed, levee_error *error) {
     char path[FILE_PATH_BYTES];
     uint64_t most = (uint64_t)s->layers * (PROJECTION_COUNT + 2) + 2;
@@ -124,7 +117,7 @@ static levee_status write_weights(const char *directory, const levee_shape *s, u
     uint32_t count = declare_all(tensors, s);
     file_writer writer;
     levee_status status = file_writer_open(&writer, path, error);
-    if (status == LEVEE_OK) status = safetensors_write_header(&writer, tensors, count, error);
+    if (status == LEVEE_OK) status = safetensors_write_header(&writer, describe_declared, tensors, count, error);
     for (uint32_t i = 0; i < count && status == LEVEE_OK; i++)
         status = write_values(&writer, &tensors[i], i, s, seed, error);
     if (status == LEVEE_OK) status = file_writer_commit(&writer, error);

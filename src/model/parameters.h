@@ -10,17 +10,17 @@
 
 /* Gives every parameter and constant its first value: a tensor of the model is decoded from its file; of an adapter, A is
  * uniform in +-1/sqrt(in) from `seed` and B is zero, so that the adapted model starts as the model. */
-levee_status parameters_initialise(const model_source *source, const graph *g, const layout *lasting,
-                                   unsigned char *base, uint64_t seed, levee_error *error);
+levee_status parameters_initialise(const model_source *source, const layout *lasting, unsigned char *base,
+                                   uint64_t seed, levee_error *error);
 
 /* Reads a PEFT adapter's matrices: `path` is its directory or its safetensors file. Its shapes must be those of the
  * layout. */
-levee_status parameters_read_adapter(const graph *g, const layout *lasting, unsigned char *base, const char *path,
+levee_status parameters_read_adapter(const layout *lasting, unsigned char *base, const char *path,
                                      levee_error *error);
 
 /* Writes adapter_model.safetensors and adapter_config.json into `directory`, each atomically. */
-levee_status parameters_write_adapter(const graph *g, const layout *lasting, const unsigned char *base,
-                                      const adapter_config *config, const char *directory, levee_error *error);
+levee_status parameters_write_adapter(const layout *lasting, const unsigned char *base, const adapter_config *config,
+                                      const char *directory, levee_error *error);
 
 /* Writes a whole Hugging Face model directory: the trained parameters in the type that the file had, everything else
  * copied. A head that was tied and trained alone is written as a tensor of its own. */

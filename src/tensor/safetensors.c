@@ -6,8 +6,9 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/json.h"
+#include "memory/json.h"
 #include "memory/ledger.h"
+#include "memory/pool.h"
 
 enum { HEADER_LIMIT_BYTES = 100 * 1024 * 1024, INDEX_LIMIT_BYTES = 100 * 1024 * 1024, HEADER_ALIGNMENT = 64 };
 
@@ -316,68 +317,64 @@ void safetensors_drop_pages(const safetensors *s) {
     for (uint32_t i = 0; i < s->shard_count; i++) file_drop_pages(&s->shards[i].mapping);
 }
 
-/* The header entry of one tensor, whose data start at *offset; NULL when memory is refused. */
-static json_t *describe(const tensor_declaration *tensor, uint64_t *offset) {
+/* One entry of the header as JSON text, without the braces around it; its length, or 0 when its name is not UTF-8. The
+ * library works in a pool on the stack, so that saving takes no memory. */
+static size_t format_entry(char *text, size_t room, const tensor_declaration *tensor, uint64_t *offset) {
+    unsigned char memory[8192];
+    pool library = {.memory = memory, .capacity = sizeof memory};
+    uint64_t elements = 1, begin = *offset;
+    pool_enter(&library);
     json_t *shape = json_array();
-    uint64_t elements = 1;
     for (uint32_t i = 0; i < tensor->rank; i++) {
-        if (json_array_append_new(shape, json_integer((json_int_t)tensor->shape[i]))) {
-            json_decref(shape);
-            return NULL;
-        }
+        json_array_append_new(shape, json_integer((json_int_t)tensor->shape[i]));
         elements *= tensor->shape[i];
     }
-    uint64_t begin = *offset;
     *offset += dtype_bytes(tensor->type, elements);
-    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtype_describe(tensor->type)->safetensors_name, "shape", shape,
-                     "data_offsets", (json_int_t)begin, (json_int_t)*offset);
+    json_t *entry = json_pack("{s:{s:s, s:o, s:[I, I]}}", tensor->name, "dtype",
+                              dtype_describe(tensor->type)->safetensors_name, "shape", shape, "data_offsets",
+                              (json_int_t)begin, (json_int_t)*offset);
+    size_t length = entry ? json_dumpb(entry, text, room, JSON_COMPACT) : 0;
+    pool_leave();
+    pool_empty(&library);
+    if (length < 2 || length > room) return 0;
+    memmove(text, text + 1, length - 2);
+    return length - 2;
 }
 
-/* The header as text, to be given back by give_back_text. */
-static levee_status format_header(char **text, uint64_t *data_bytes, const char *path,
-                                  const tensor_declaration *tensors, uint32_t count, levee_error *error) {
-    json_t *header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
-    levee_status status = header ? LEVEE_OK : error_out_of_memory(error, path, 4096);
-    *text = NULL;
+/* Goes through the header's text: measures it when there is no writer, else writes it. */
+static levee_status pass_header(file_writer *writer, const char *path, tensor_describe *describe, const void *context,
+                                uint32_t count, uint64_t *text_bytes, uint64_t *data_bytes, levee_error *error) {
+    static const char first[] = "{\"__metadata__\":{\"format\":\"pt\"}", last[] = "}";
+    levee_status status = writer ? file_writer_write(writer, first, sizeof first - 1, error) : LEVEE_OK;
+    *text_bytes = sizeof first - 1 + sizeof last - 1;
     *data_bytes = 0;
     for (uint32_t i = 0; i < count && status == LEVEE_OK; i++) {
-        json_t *entry = describe(&tensors[i], data_bytes);
-        if (json_object_get(header, tensors[i].name))
-            status = error_set(error, LEVEE_INTERNAL, "%s: tensor %s is written twice", path, tensors[i].name);
-        else if (entry && json_object_set(header, tensors[i].name, entry))
-            status = error_set(error, LEVEE_INTERNAL, "%s: tensor %s: its name is not UTF-8, or memory was refused",
-                               path, tensors[i].name);
-        else if (!entry)
-            status = error_out_of_memory(error, path, sizeof *tensors);
-        json_decref(entry);
+        /* A byte of a name may take six: \u0000. */
+        char text[6 * TENSOR_NAME_BYTES + TENSOR_RANK * 24 + 256] = ",";
+        tensor_declaration tensor = {0};
+        describe(context, i, &tensor);
+        size_t length = format_entry(text + 1, sizeof text - 1, &tensor, data_bytes);
+        if (!length)
+            return error_set(error, LEVEE_INTERNAL, "%s: tensor %.200s: its name is not UTF-8", path, tensor.name);
+        *text_bytes += length + 1;
+        if (writer) status = file_writer_write(writer, text, length + 1, error);
     }
-    if (status == LEVEE_OK && !(*text = json_dumps(header, JSON_COMPACT)))
-        status = error_out_of_memory(error, path, count * sizeof *tensors);
-    json_decref(header);
-    return status;
+    return writer && status == LEVEE_OK ? file_writer_write(writer, last, sizeof last - 1, error) : status;
 }
 
-static void give_back_text(char *text) {
-    json_free_t release;
-    json_get_alloc_funcs(NULL, &release);
-    release(text);
-}
-
-levee_status safetensors_write_header(file_writer *writer, const tensor_declaration *tensors, uint32_t count,
-                                      levee_error *error) {
+levee_status safetensors_write_header(file_writer *writer, tensor_describe *describe, const void *context,
+                                      uint32_t count, levee_error *error) {
     static const char spaces[] = "                                                                ";
     _Static_assert(sizeof spaces == HEADER_ALIGNMENT + 1, "the padding is shorter than one alignment");
-    char *text;
-    uint64_t data_bytes = 0;
-    levee_status status = format_header(&text, &data_bytes, writer->path, tensors, count, error);
+    uint64_t length, data_bytes;
+    levee_status status = pass_header(NULL, writer->path, describe, context, count, &length, &data_bytes, error);
     if (status != LEVEE_OK) return status;
-    uint64_t length = strlen(text), start = (8 + length + HEADER_ALIGNMENT - 1) / HEADER_ALIGNMENT * HEADER_ALIGNMENT;
+    uint64_t start = (8 + length + HEADER_ALIGNMENT - 1) / HEADER_ALIGNMENT * HEADER_ALIGNMENT;
     unsigned char prefix[8];
     for (int i = 0; i < 8; i++) prefix[i] = (unsigned char)((start - 8) >> 8 * i);
     file_writer_promise(writer, start + data_bytes);
     status = file_writer_write(writer, prefix, sizeof prefix, error);
-    if (status == LEVEE_OK) status = file_writer_write(writer, text, length, error);
-    if (status == LEVEE_OK) status = file_writer_write(writer, spaces, start - 8 - length, error);
-    give_back_text(text);
-    return status;
+    if (status == LEVEE_OK)
+        status = pass_header(writer, writer->path, describe, context, count, &length, &data_bytes, error);
+    return status == LEVEE_OK ? file_writer_write(writer, spaces, start - 8 - length, error) : status;
 }

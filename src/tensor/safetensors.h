@@ -42,11 +42,14 @@ typedef struct tensor_declaration {
     uint64_t shape[TENSOR_RANK];
 } tensor_declaration;
 
-/* Writes the header for the declared tensors (metadata: format pt); then their bytes are written to `writer` in the
- * declared order with file_writer_write, and the file is committed by file_writer_commit, which refuses any other
- * number of bytes than was declared. The data start at a multiple of 64. A name that is declared twice, or is not
- * UTF-8, is LEVEE_INTERNAL. */
-levee_status safetensors_write_header(file_writer *writer, const tensor_declaration *tensors, uint32_t count,
-                                      levee_error *error);
+/* Fills in, over zeros, what tensor number `index` of a file is. */
+typedef void tensor_describe(const void *context, uint32_t index, tensor_declaration *tensor);
+
+/* Writes the header for `count` tensors (metadata: format pt), asking for each of them twice; then their bytes are
+ * written to `writer` in the same order with file_writer_write, and the file is committed by file_writer_commit, which
+ * refuses any other number of bytes than was declared. The data start at a multiple of 64. Takes no memory. Names must
+ * differ; one that is not UTF-8 is LEVEE_INTERNAL. */
+levee_status safetensors_write_header(file_writer *writer, tensor_describe *describe, const void *context,
+                                      uint32_t count, levee_error *error);
 
 #endif

@@ -26,8 +26,8 @@ static levee_status plan_both(generation *g, levee_error *error) {
     if (status == LEVEE_OK) status = session_warm_up(s, &g->head, 1, error);
     if (status == LEVEE_OK) status = session_measure(s, error);
     if (status == LEVEE_OK)
-        status = plan_make(&g->body_plan, &g->body, &s->lasting, CHUNK_TOKENS, s->device, s->state, error);
-    if (status == LEVEE_OK) status = plan_make(&g->head_plan, &g->head, &s->lasting, 1, s->device, s->state, error);
+        status = plan_make(&g->body_plan, &g->body, &s->lasting, CHUNK_TOKENS, s->device->kernels, s->state, error);
+    if (status == LEVEE_OK) status = plan_make(&g->head_plan, &g->head, &s->lasting, 1, s->device->kernels, s->state, error);
     if (status != LEVEE_OK) return status;
     uint64_t needed = s->lasting.total_bytes[SPACE_HOST] + arena_bytes(g);
     return needed > session_plan_budget(s) ? session_refuse(s, needed, cache_rows, error) : LEVEE_OK;
@@ -51,9 +51,9 @@ levee_status generation_open(generation *g, session *model, const generation_set
     if (status == LEVEE_OK) status = session_bind(model, &g->body_pass, &g->body_plan, error);
     if (status == LEVEE_OK) status = session_bind(model, &g->head_pass, &g->head_plan, error);
     if (status == LEVEE_OK)
-        status = parameters_initialise(&model->source, &g->body, &model->lasting, model->memory.base, 0, error);
+        status = parameters_initialise(&model->source, &model->lasting, model->memory.base, 0, error);
     if (status == LEVEE_OK && settings->adapted.type == FINE_TUNE_LORA)
-        status = parameters_read_adapter(&g->body, &model->lasting, model->memory.base, settings->adapter_path, error);
+        status = parameters_read_adapter(&model->lasting, model->memory.base, settings->adapter_path, error);
     if (status != LEVEE_OK) generation_close(g);
     return status;
 }

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "memory/ledger.h"
+#include "memory/pool.h"
 #include "model/adapter.h"
 #include "model/parameters.h"
 #include "platform/machine.h"
@@ -34,7 +35,7 @@ levee_status levee_options_read(levee_options *options, const char *path, levee_
 
 void levee_prepare(void) {
     process_prepare();
-    ledger_hook_libraries();
+    pool_hook_json();
 }
 
 levee_status run_open(run *r, const levee_options *options, levee_print *print, void *context, levee_error *error) {
@@ -148,7 +149,7 @@ static levee_status evaluate_data(run *r, dataset *data, const char *split, uint
     if (status == LEVEE_OK) status = training_plan(&engine, &r->model, &settings, error);
     if (status == LEVEE_OK) status = training_start(&engine, error);
     if (status == LEVEE_OK && settings.trained.type == FINE_TUNE_LORA)
-        status = parameters_read_adapter(&engine.loss, &r->model.lasting, r->model.memory.base, o->adapter_path, error);
+        status = parameters_read_adapter(&r->model.lasting, r->model.memory.base, o->adapter_path, error);
     if (status == LEVEE_OK)
         status = run_evaluate(r, &engine, data, (uint64_t)o->test_batches * o->batch_size, ids, &loss, error);
     if (status == LEVEE_OK) run_print(r, "%s loss %.4f, perplexity %.3f", split, loss, exp(loss));

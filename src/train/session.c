@@ -117,7 +117,7 @@ levee_status session_bind(session *s, executor *e, const plan *planned, levee_er
     executor_memory memory = {.weight = find_weight, .weight_context = s};
     memory.base[SPACE_HOST] = s->memory.base;
     memory.bytes[SPACE_HOST] = s->memory.committed_bytes;
-    return executor_bind(e, planned, s->device, s->state, &memory, error);
+    return executor_bind(e, planned, s->device->kernels, s->state, &memory, error);
 }
 
 static double now_seconds(void) {

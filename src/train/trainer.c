@@ -65,7 +65,7 @@ static levee_status save(trainer *t, levee_error *error) {
     if (o->type != FINE_TUNE_LORA)
         return parameters_write_model(&s->source, &s->lasting, s->memory.base, o->model, o->adapter_path, error);
     adapter_config config = adapter_of(t);
-    return parameters_write_adapter(&t->engine.loss, &s->lasting, s->memory.base, &config, o->adapter_path, error);
+    return parameters_write_adapter(&s->lasting, s->memory.base, &config, o->adapter_path, error);
 }
 
 /* Refuses a target that would lose something, before anything is written. */
@@ -230,7 +230,7 @@ static levee_status start(trainer *t, levee_error *error) {
     char path[FILE_PATH_BYTES];
     levee_status status = training_start(&t->engine, error);
     if (status == LEVEE_OK && *o->resume_adapter_file)
-        status = parameters_read_adapter(&t->engine.loss, &t->common.model.lasting, t->common.model.memory.base,
+        status = parameters_read_adapter(&t->common.model.lasting, t->common.model.memory.base,
                                          o->resume_adapter_file, error);
     if (status == LEVEE_OK && file_join(path, o->adapter_path, "metrics.jsonl")) status = metrics_open(&t->log, path, error);
     if (status == LEVEE_OK && file_join(path, o->adapter_path, "config.yaml")) status = options_write(o, path, error);

@@ -33,7 +33,7 @@ static levee_status plan_evaluation(training *t, levee_error *error) {
     for (uint32_t i = 0; i < t->evaluated.node_count; i++)
         if (t->evaluated.nodes[i].kind == OPERATOR_HEAD_LOSS)
             t->evaluated.nodes[i].parameters.chunk_tokens = t->planned.head_chunk_tokens;
-    return plan_make(&t->evaluation, &t->evaluated, &t->model->lasting, trained->capacity_tokens, t->model->device,
+    return plan_make(&t->evaluation, &t->evaluated, &t->model->lasting, trained->capacity_tokens, t->model->device->kernels,
                      t->model->state, error);
 }
 
@@ -47,7 +47,7 @@ static levee_status find_plans(training *t, const machine_rates *rates, levee_er
     session *s = t->model;
     search_request request = {.g = &t->loss,
                               .lasting = &s->lasting,
-                              .device = s->device,
+                              .kernels = s->device->kernels,
                               .state = s->state,
                               .longest_tokens = t->settings.longest_tokens,
                               .step_tokens = t->settings.step_tokens,
@@ -134,7 +134,7 @@ levee_status training_start(training *t, levee_error *error) {
     if (status == LEVEE_OK) status = session_bind(s, &t->train_pass, &t->planned.chosen, error);
     if (status == LEVEE_OK) status = session_bind(s, &t->evaluate_pass, &t->evaluation, error);
     if (status == LEVEE_OK)
-        status = parameters_initialise(&s->source, &t->loss, &s->lasting, s->memory.base, t->settings.seed, error);
+        status = parameters_initialise(&s->source, &s->lasting, s->memory.base, t->settings.seed, error);
     if (status != LEVEE_OK) return status;
     point_batch(&t->train_batch, &t->train_pass);
     point_batch(&t->evaluate_batch, &t->evaluate_pass);

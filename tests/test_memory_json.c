@@ -10,8 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
+#include "memory/json.h"
 #include "memory/ledger.h"
+#include "memory/pool.h"
 #include "scratch.h"
 
 static void names_the_place(void **state) {
@@ -145,7 +146,7 @@ static void survives_refused_memory(void **state) {
 #define SCRATCH_TEST(function) cmocka_unit_test_setup_teardown(function, scratch_setup, scratch_teardown)
 
 int main(void) {
-    ledger_hook_libraries();
+    pool_hook_json();
     const struct CMUnitTest tests[] = {
         SCRATCH_TEST(names_the_place),      SCRATCH_TEST(bounds_depth_and_size),   SCRATCH_TEST(reads_checked_fields),
         SCRATCH_TEST(writes_what_it_reads), SCRATCH_TEST(survives_refused_memory),

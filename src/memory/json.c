@@ -1,5 +1,5 @@
 /* JSON files: see json.h. */
-#include "base/json.h"
+#include "memory/json.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -42,27 +42,59 @@ levee_status json_object_parse(json_t **object, const char *path, const char *te
 }
 
 levee_status json_object_read(json_t **object, const char *path, uint64_t limit_bytes, levee_error *error) {
-    char *text = NULL;
-    uint64_t bytes = 0;
+    file_mapping text;
     *object = NULL;
-    levee_status status = file_read(path, limit_bytes, &text, &bytes, error);
-    if (status == LEVEE_OK) status = json_object_parse(object, path, text, bytes, error);
-    ledger_free(text);
+    levee_status status = file_map(&text, path, error);
+    if (status == LEVEE_OK && text.bytes > limit_bytes)
+        status =
+            error_set(error, LEVEE_BAD_DATA, "%s: has %llu bytes, but at most %llu are read; is it the right file?",
+                      path, (unsigned long long)text.bytes, (unsigned long long)limit_bytes);
+    if (status == LEVEE_OK)
+        status = json_object_parse(object, path, text.data ? (const char *)text.data : "", text.bytes, error);
+    file_unmap(&text);
     return status;
 }
 
+/* Text on its way into a file: the library hands it over a few bytes at a time. */
+typedef struct text_output {
+    file_writer *writer;
+    char text[4096];
+    uint64_t used;
+    levee_status status;
+    levee_error *error;
+} text_output;
+
+static void put_out(text_output *o) {
+    if (o->status == LEVEE_OK) o->status = file_writer_write(o->writer, o->text, o->used, o->error);
+    o->used = 0;
+}
+
+static int take_text(const char *text, size_t bytes, void *context) {
+    text_output *o = context;
+    while (bytes) {
+        uint64_t room = sizeof o->text - o->used, count = bytes < room ? bytes : room;
+        memcpy(o->text + o->used, text, count);
+        o->used += count;
+        text += count;
+        bytes -= count;
+        if (o->used == sizeof o->text) put_out(o);
+    }
+    return 0;
+}
+
 levee_status json_object_write(const json_t *object, const char *path, levee_error *error) {
-    char *text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
-    if (!text) return error_out_of_memory(error, path, 4096);
+    if (!object) return error_out_of_memory(error, path, 4096);
     file_writer writer;
     levee_status status = file_writer_open(&writer, path, error);
-    if (status == LEVEE_OK) status = file_writer_write(&writer, text, strlen(text), error);
-    if (status == LEVEE_OK) status = file_writer_write(&writer, "\n", 1, error);
+    if (status != LEVEE_OK) return status;
+    text_output output = {.writer = &writer, .error = error};
+    if (json_dump_callback(object, take_text, &output, JSON_INDENT(2)) && output.status == LEVEE_OK)
+        output.status = error_out_of_memory(error, path, sizeof output);
+    take_text("\n", 1, &output);
+    put_out(&output);
+    status = output.status;
     if (status == LEVEE_OK) status = file_writer_commit(&writer, error);
     file_writer_abandon(&writer);
-    json_free_t release;
-    json_get_alloc_funcs(NULL, &release);
-    release(text);
     return status;
 }
 

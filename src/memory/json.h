@@ -5,8 +5,8 @@
  * other and the status looked at once. Messages read "file: key: what is needed", or "file: section.key: ..." inside
  * a nested object. A key whose value is null counts as absent. Ownership. Objects are Jansson's: the caller gives
  * them back with json_decref. A reader owns nothing. */
-#ifndef LEVEE_BASE_JSON_H
-#define LEVEE_BASE_JSON_H
+#ifndef LEVEE_MEMORY_JSON_H
+#define LEVEE_MEMORY_JSON_H
 
 #include <jansson.h>
 #include <stdbool.h>
