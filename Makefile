@@ -17,7 +17,8 @@ PACKAGES := gcc make pkg-config libdnnl-dev libjansson-dev libyaml-dev libpcre2-
 LIB_SOURCES  := $(sort $(filter-out src/cli/%,$(wildcard src/*/*.c src/*/*/*.c)))
 CLI_SOURCES  := $(sort $(wildcard src/cli/*.c))
 TEST_SOURCES := $(sort $(wildcard tests/test_*.c))
-TEST_HELPERS := $(filter-out $(TEST_SOURCES) tests/golden.c,$(sort $(wildcard tests/*.c)))
+TEST_PROGRAMS := tests/golden.c tests/held.c
+TEST_HELPERS := $(filter-out $(TEST_SOURCES) $(TEST_PROGRAMS),$(sort $(wildcard tests/*.c)))
 object = $(patsubst %.c,$(BUILD)/objects/%.o,$(1))
 LIB_OBJECTS := $(call object,$(LIB_SOURCES))
 TESTS       := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
@@ -54,7 +55,7 @@ $(BUILD)/levee: $(call object,$(CLI_SOURCES)) $(BUILD)/liblevee.a
 	@echo '  LINK $@'
 	@$(CC) $(SANITIZE) $^ $(LIBS) -o $@
 
-$(BUILD)/golden: $(call object,tests/golden.c) $(BUILD)/liblevee.a
+$(BUILD)/golden $(BUILD)/held: $(BUILD)/%: $(BUILD)/objects/tests/%.o $(BUILD)/liblevee.a
 	@echo '  LINK $@'
 	@$(CC) $(SANITIZE) $^ $(LIBS) -o $@
 
@@ -63,13 +64,15 @@ $(BUILD)/tests/%: $(BUILD)/objects/tests/%.o $(call object,$(TEST_HELPERS)) $(BU
 	@echo '  LINK $@'
 	@$(CC) $(SANITIZE) $^ $(LIBS) -lcmocka -o $@
 
+.SECONDARY: # objects of tests are kept
+
 golden: $(BUILD)/golden ## build the program that compares the engine with PyTorch's numbers
 
 demo: $(BUILD)/levee ## train a small model from scratch, fine-tune it inside a budget, show that it held
 	@tools/demo.sh $(BUILD)/levee
 
-test: $(BUILD)/levee $(BUILD)/golden $(TESTS) ## build and run all tests
-	@LEVEE=$(BUILD)/levee GOLDEN=$(BUILD)/golden tests/run.sh $(TESTS)
+test: $(BUILD)/levee $(BUILD)/golden $(BUILD)/held $(TESTS) ## build and run all tests
+	@LEVEE=$(BUILD)/levee GOLDEN=$(BUILD)/golden HELD=$(BUILD)/held SANITIZE='$(SANITIZE)' tests/run.sh $(TESTS)
 
 bench: $(BUILD)/levee ## measure speed and memory
 	@bench/run.sh $(BUILD)/levee

@@ -26,6 +26,40 @@ static void assert_content(const char *path, const char *expected) {
     free(content);
 }
 
+static void reads_small_files(void **state) {
+    const char *path = scratch_text(*state, "small", "0123456789");
+    char content[16] = "";
+    uint64_t bytes;
+    levee_error error;
+    scratch_expect("it fits", LEVEE_OK, "", file_read(path, content, 10, &bytes, &error), &error);
+    assert_int_equal(bytes, 10);
+    assert_string_equal(content, "0123456789");
+    memset(content, 0, sizeof content);
+    scratch_expect("it does not", LEVEE_OK, "", file_read(path, content, 9, &bytes, &error), &error);
+    assert_int_equal(bytes, 10);
+    assert_string_equal(content, "");
+    scratch_expect("empty", LEVEE_OK, "", file_read(scratch_text(*state, "none", ""), content, 9, &bytes, &error), &error);
+    assert_int_equal(bytes, 0);
+}
+
+static void copies_files(void **state) {
+    char to[FILE_PATH_BYTES];
+    levee_error error;
+    assert_true(file_join(to, *state, "to"));
+    char *large = malloc(100000);
+    for (size_t i = 0; i < 100000; i++) large[i] = (char)(i * 31);
+    const char *from = scratch_file(*state, "from", large, 100000);
+    scratch_expect("copy", LEVEE_OK, "", file_copy(from, to, &error), &error);
+    size_t bytes;
+    char *copied = scratch_read(to, &bytes);
+    assert_int_equal(bytes, 100000);
+    assert_memory_equal(copied, large, bytes);
+    free(copied);
+    free(large);
+    scratch_expect("missing", LEVEE_MISSING_INPUT, "nothing", file_copy("/nowhere/nothing", to, &error), &error);
+    scratch_expect("target", LEVEE_IO_ERROR, "nowhere", file_copy(from, "/nowhere/to", &error), &error);
+}
+
 static void refuses_what_is_no_file(void **state) {
     char missing[FILE_PATH_BYTES], fifo[FILE_PATH_BYTES];
     file_join(missing, *state, "missing");
@@ -36,8 +70,12 @@ static void refuses_what_is_no_file(void **state) {
     } cases[] = {
         {missing, "missing|No such file"}, {*state, "not a regular file"}, {fifo, "fifo|not a regular file"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char content[16];
+        uint64_t bytes;
         file_mapping mapping;
         levee_error error;
+        scratch_expect("read", LEVEE_MISSING_INPUT, cases[i].words,
+                       file_read(cases[i].path, content, sizeof content, &bytes, &error), &error);
         scratch_expect("map", LEVEE_MISSING_INPUT, cases[i].words, file_map(&mapping, cases[i].path, &error), &error);
         file_unmap(&mapping);
     }
@@ -206,6 +244,8 @@ static void makes_directories(void **state) {
 int main(void) {
     pool_hook_json();
     const struct CMUnitTest tests[] = {
+        SCRATCH_TEST(reads_small_files),
+        SCRATCH_TEST(copies_files),
         SCRATCH_TEST(refuses_what_is_no_file),
         SCRATCH_TEST(maps_files),
         SCRATCH_TEST(replaces_only_on_commit),

@@ -57,6 +57,24 @@ static levee_status open_regular(const char *path, int *descriptor, uint64_t *by
     return LEVEE_OK;
 }
 
+levee_status file_read(const char *path, void *content, uint64_t room, uint64_t *bytes, levee_error *error) {
+    int source;
+    levee_status status = open_regular(path, &source, bytes, error);
+    if (status != LEVEE_OK) return status;
+    for (uint64_t done = 0; status == LEVEE_OK && *bytes <= room && done < *bytes;) {
+        ssize_t got = read(source, (unsigned char *)content + done, *bytes - done);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0)
+            status = error_set(error, LEVEE_IO_ERROR, "%s: cannot be read: %s", path, strerror(errno));
+        else if (got == 0)
+            status = error_set(error, LEVEE_IO_ERROR, "%s: became shorter while it was read", path);
+        else
+            done += (uint64_t)got;
+    }
+    close(source);
+    return status;
+}
+
 levee_status file_map(file_mapping *mapping, const char *path, levee_error *error) {
     memset(mapping, 0, sizeof *mapping);
     int descriptor;
@@ -182,4 +200,25 @@ void file_writer_abandon(file_writer *w) {
     close(w->descriptor);
     unlink(w->temporary);
     w->descriptor = -1;
+}
+
+levee_status file_copy(const char *from, const char *to, levee_error *error) {
+    unsigned char slice[32768];
+    int source;
+    uint64_t bytes;
+    file_writer writer;
+    levee_status status = open_regular(from, &source, &bytes, error);
+    if (status != LEVEE_OK) return status;
+    status = file_writer_open(&writer, to, error);
+    while (status == LEVEE_OK) {
+        ssize_t got = read(source, slice, sizeof slice);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) status = error_set(error, LEVEE_IO_ERROR, "%s: cannot be read: %s", from, strerror(errno));
+        if (got <= 0) break;
+        status = file_writer_write(&writer, slice, (uint64_t)got, error);
+    }
+    if (status == LEVEE_OK) status = file_writer_commit(&writer, error);
+    file_writer_abandon(&writer);
+    close(source);
+    return status;
 }

@@ -1,4 +1,4 @@
-/* Files: mapped when read, results written atomically. */
+/* Files: small ones read whole, large ones mapped, results written atomically. */
 #ifndef LEVEE_BASE_FILE_H
 #define LEVEE_BASE_FILE_H
 
@@ -17,6 +17,9 @@ bool file_is_directory(const char *path);
 
 /* Makes a directory and its parents; one that is there already is fine. */
 levee_status file_make_directory(const char *path, levee_error *error);
+
+/* Reads a whole file of at most `room` bytes. Of a larger one nothing is read; *bytes is its length either way. */
+levee_status file_read(const char *path, void *content, uint64_t room, uint64_t *bytes, levee_error *error);
 
 typedef struct file_mapping {
     const unsigned char *data;
@@ -48,6 +51,9 @@ void file_writer_promise(file_writer *w, uint64_t bytes);
 /* On failure the temporary file is gone and the target is as it was, unless only the last step failed (making the new
  * name durable): then the target holds the new content, and the message says so. */
 levee_status file_writer_commit(file_writer *w, levee_error *error);
+
+/* Copies a file, as a file_writer writes it, through a small buffer. */
+levee_status file_copy(const char *from, const char *to, levee_error *error);
 
 /* Closes and removes the temporary file; harmless after commit and on a zeroed writer. */
 void file_writer_abandon(file_writer *w);

@@ -41,16 +41,23 @@ levee_status json_object_parse(json_t **object, const char *path, const char *te
                      problem.text);
 }
 
+/* A small file is read, because one that is cut while it is mapped would end the process; and so that reading it takes no
+ * memory. */
 levee_status json_object_read(json_t **object, const char *path, uint64_t limit_bytes, levee_error *error) {
-    file_mapping text;
+    char small[32768];
+    uint64_t bytes;
     *object = NULL;
-    levee_status status = file_map(&text, path, error);
-    if (status == LEVEE_OK && text.bytes > limit_bytes)
+    levee_status status = file_read(path, small, sizeof small, &bytes, error);
+    if (status == LEVEE_OK && bytes > limit_bytes)
         status =
             error_set(error, LEVEE_BAD_DATA, "%s: has %llu bytes, but at most %llu are read; is it the right file?",
-                      path, (unsigned long long)text.bytes, (unsigned long long)limit_bytes);
+                      path, (unsigned long long)bytes, (unsigned long long)limit_bytes);
+    if (status != LEVEE_OK) return status;
+    if (bytes <= sizeof small) return json_object_parse(object, path, small, bytes, error);
+    file_mapping text;
+    status = file_map(&text, path, error);
     if (status == LEVEE_OK)
-        status = json_object_parse(object, path, text.data ? (const char *)text.data : "", text.bytes, error);
+        status = json_object_parse(object, path, (const char *)text.data, text.bytes, error);
     file_unmap(&text);
     return status;
 }

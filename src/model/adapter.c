@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "memory/json.h"
+#include "memory/pool.h"
 
 static const char config_name[] = "adapter_config.json";
 static const char tensors_name[] = "adapter_model.safetensors";
@@ -175,7 +176,11 @@ levee_status adapter_config_write(const adapter_config *config, const char *dire
     char path[FILE_PATH_BYTES];
     if (!file_join(path, directory, config_name))
         return error_set(error, LEVEE_USAGE, "%.200s...: the path is too long", directory);
-    json_t *object = json_pack(
+    /* Saving takes no memory: the library works in a pool on the stack. */
+    unsigned char memory[16384];
+    pool library = {.memory = memory, .capacity = sizeof memory};
+    pool_enter(&library);
+    const json_t *object = json_pack(
         "{s:s, s:s, s:s?, s:i, s:f, s:f, s:s, s:o, s:o, s:n, s:b, s:b, s:b, s:b, s:n, s:{}, s:{}, s:n, s:b}",
         "peft_type", "LORA", "task_type", "CAUSAL_LM", "base_model_name_or_path",
         *config->base_model ? config->base_model : NULL, "r", (int)config->rank, "lora_alpha", config->alpha,
@@ -183,7 +188,8 @@ levee_status adapter_config_write(const adapter_config *config, const char *dire
         layer_list(config), "layers_pattern", "inference_mode", 1, "fan_in_fan_out", 0, "use_dora", 0, "use_rslora",
         0, "modules_to_save", "rank_pattern", "alpha_pattern", "revision", "init_lora_weights", 1);
     levee_status status = json_object_write(object, path, error);
-    json_decref(object);
+    pool_leave();
+    pool_empty(&library);
     return status;
 }
 
@@ -282,7 +288,7 @@ levee_status adapter_check_tensors(const adapter_config *config, const model_con
     return check_nothing_else(config, first, end, tensors, path, error);
 }
 
-levee_status adapter_check_directory(const adapter_config *config, const char *directory, levee_error *error) {
+static levee_status check_directory(const adapter_config *config, const char *directory, levee_error *error) {
     char path[FILE_PATH_BYTES];
     if (!file_join(path, directory, config_name) || !file_exists(path)) return LEVEE_OK;
     adapter_config there;
@@ -301,7 +307,7 @@ levee_status adapter_check_directory(const adapter_config *config, const char *d
 levee_status adapter_directory_check_writable(const char *directory, const adapter_config *config,
                                               const model_config *model, levee_error *error) {
     char path[FILE_PATH_BYTES];
-    levee_status status = adapter_check_directory(config, directory, error);
+    levee_status status = check_directory(config, directory, error);
     if (status != LEVEE_OK) return status;
     if (!file_join(path, directory, tensors_name) || !file_exists(path)) return LEVEE_OK;
     safetensors *tensors;

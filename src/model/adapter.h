@@ -38,10 +38,8 @@ levee_status adapter_check_layers(const adapter_config *config, const model_conf
 levee_status adapter_check_tensors(const adapter_config *config, const model_config *model,
                                    const safetensors *tensors, const char *path, levee_error *error);
 
-/* Refuses (LEVEE_USAGE) a directory that already holds an adapter of another shape; nothing is written. */
-levee_status adapter_check_directory(const adapter_config *config, const char *directory, levee_error *error);
-
-/* The same, and looks also at the tensors that are there: those of a model of other sizes are refused. */
+/* Refuses (LEVEE_USAGE) a directory that already holds an adapter of another shape, by its configuration and by its
+ * tensors; nothing is written. */
 levee_status adapter_directory_check_writable(const char *directory, const adapter_config *config,
                                               const model_config *model, levee_error *error);
 

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "memory/json.h"
+#include "memory/pool.h"
 
 static const char *const projection_names[PROJECTION_COUNT] = {
     "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
@@ -195,13 +196,17 @@ levee_status model_config_untie(const char *directory, levee_error *error) {
     char path[FILE_PATH_BYTES];
     if (!file_join(path, directory, "config.json"))
         return error_set(error, LEVEE_USAGE, "%.200s...: the path is too long", directory);
+    /* Saving takes no memory: the library works in a pool on the stack. */
+    unsigned char memory[32768];
+    pool library = {.memory = memory, .capacity = sizeof memory};
     json_t *object;
+    pool_enter(&library);
     levee_status status = json_object_read(&object, path, JSON_FILE_LIMIT_BYTES, error);
-    if (status != LEVEE_OK) return status;
-    status = json_object_set_new(object, "tie_word_embeddings", json_false())
-                 ? error_out_of_memory(error, path, sizeof(json_t))
-                 : json_object_write(object, path, error);
-    json_decref(object);
+    if (status == LEVEE_OK && json_object_set_new(object, "tie_word_embeddings", json_false()))
+        status = error_out_of_memory(error, path, sizeof(json_t));
+    if (status == LEVEE_OK) status = json_object_write(object, path, error);
+    pool_leave();
+    pool_empty(&library);
     return status;
 }
 

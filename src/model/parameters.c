@@ -120,24 +120,6 @@ levee_status parameters_write_adapter(const layout *lasting, const unsigned char
     return status == LEVEE_OK ? adapter_config_write(config, directory, error) : status;
 }
 
-/* Copies a small file beside the weights; one that is absent is skipped. */
-static levee_status copy_file(const char *from_directory, const char *to_directory, const char *name,
-                              levee_error *error) {
-    char from[FILE_PATH_BYTES], to[FILE_PATH_BYTES];
-    if (!file_join(from, from_directory, name) || !file_join(to, to_directory, name) || !file_exists(from))
-        return LEVEE_OK;
-    file_mapping source;
-    file_writer writer;
-    levee_status status = file_map(&source, from, error);
-    if (status != LEVEE_OK) return status;
-    status = file_writer_open(&writer, to, error);
-    if (status == LEVEE_OK) status = file_writer_write(&writer, source.data, source.bytes, error);
-    if (status == LEVEE_OK) status = file_writer_commit(&writer, error);
-    file_writer_abandon(&writer);
-    file_unmap(&source);
-    return status;
-}
-
 /* Writes a trained parameter in the type of the file, through a small buffer. */
 static levee_status write_trained(file_writer *writer, const float *values, dtype type, uint64_t elements,
                                   levee_error *error) {
@@ -203,8 +185,11 @@ levee_status parameters_write_model(const model_source *source, const layout *la
     if (status == LEVEE_OK) status = write_tensors(&writer, &m, error);
     if (status == LEVEE_OK) status = file_writer_commit(&writer, error);
     file_writer_abandon(&writer);
-    for (unsigned i = 0; i < sizeof beside / sizeof *beside && status == LEVEE_OK; i++)
-        status = copy_file(model_directory, directory, beside[i], error);
+    for (unsigned i = 0; i < sizeof beside / sizeof *beside && status == LEVEE_OK; i++) {
+        char from[FILE_PATH_BYTES];
+        if (file_join(from, model_directory, beside[i]) && file_exists(from) && file_join(path, directory, beside[i]))
+            status = file_copy(from, path, error);
+    }
     if (status == LEVEE_OK && own_head) status = model_config_untie(directory, error);
     return status;
 }

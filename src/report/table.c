@@ -31,9 +31,10 @@ void table_of_plan(char text[TABLE_BYTES], const uint64_t planned[LEVEE_CATEGORY
 
 void table_of_result(char text[TABLE_BYTES], uint64_t predicted_bytes, uint64_t measured_bytes, uint64_t budget_bytes) {
     char predicted[BYTES_TEXT], measured[BYTES_TEXT], budget[BYTES_TEXT];
-    double difference = 100.0 * ((double)measured_bytes - (double)predicted_bytes) / (double)predicted_bytes;
+    double difference = (double)measured_bytes - (double)predicted_bytes;
     text[0] = 0;
-    add(text, "peak memory: predicted %s, measured %s (%+.2f %%), budget %s: %s", bytes_format(predicted, predicted_bytes),
-        bytes_format(measured, measured_bytes), difference, bytes_format(budget, budget_bytes),
+    add(text, "peak memory: predicted %s, measured %s (%+.1f MiB, %+.2f %%), budget %s: %s",
+        bytes_format(predicted, predicted_bytes), bytes_format(measured, measured_bytes), difference / 0x1p20,
+        100 * difference / (double)predicted_bytes, bytes_format(budget, budget_bytes),
         measured_bytes <= budget_bytes ? "held" : "NOT HELD");
 }

@@ -117,34 +117,72 @@ static levee_status bad(levee_error *error, const char *problem) {
     return error_set(error, LEVEE_BAD_DATA, "model: %s", problem);
 }
 
-static levee_status read_vocabulary(bpe *b, const json_t *vocabulary, levee_error *error) {
-    enum { MOST_TOKENS = 1 << 24 };
-    const char *text;
-    json_t *id;
-    if (!json_object_size(vocabulary)) return bad(error, "vocab: an object of tokens is needed");
-    json_object_foreach((json_t *)(uintptr_t)vocabulary, text, id) {
-        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= MOST_TOKENS)
-            return error_set(error, LEVEE_BAD_DATA, "model: vocab: '%.40s' has no id from 0 to %d", text, MOST_TOKENS - 1);
-        if (json_integer_value(id) >= b->size) b->size = (uint32_t)json_integer_value(id) + 1;
-    }
-    b->text_slots = power_above(json_object_size(vocabulary));
-    b->tokens = ledger_alloc_array(LEVEE_TOKENIZER, b->size, sizeof *b->tokens);
-    b->by_text = ledger_alloc_array(LEVEE_TOKENIZER, b->text_slots, sizeof *b->by_text);
-    if (!b->tokens || !b->by_text) return error_out_of_memory(error, "the vocabulary", b->size * sizeof *b->tokens);
-    memset(b->by_text, 0xff, b->text_slots * sizeof *b->by_text);
-    json_object_foreach((json_t *)(uintptr_t)vocabulary, text, id) {
-        uint32_t number = (uint32_t)json_integer_value(id);
-        uint64_t bytes = strlen(text);
-        if (b->tokens[number].present)
-            return error_set(error, LEVEE_BAD_DATA, "model: vocab: two tokens have id %u", number);
-        b->tokens[number] = (token_text){.offset = b->texts.bytes, .bytes = (uint32_t)bytes, .present = true};
-        levee_status status = text_append(&b->texts, text, bytes, error);
-        if (status != LEVEE_OK) return status;
-        uint64_t slot = hash_bytes(text, bytes);
-        while (b->by_text[slot & (b->text_slots - 1)] != NO_TOKEN) slot++;
-        b->by_text[slot & (b->text_slots - 1)] = number;
-    }
+/* How many entries a list or object has, and how many bytes its keys. */
+static uint64_t count_entries(json_span text, uint64_t *key_bytes) {
+    json_walk walk;
+    json_span key, value;
+    uint64_t count = 0;
+    *key_bytes = 0;
+    if (text.text && json_walk_open(&walk, text))
+        for (; json_walk_next(&walk, &key, &value); count++) *key_bytes += key.bytes;
+    return count;
+}
+
+/* Room for token number `id`; ids mostly have no holes, so that the number of entries is room enough. */
+static levee_status make_room(bpe *b, uint32_t id, uint32_t *room, levee_error *error) {
+    if (id >= b->size) b->size = id + 1;
+    if (b->size <= *room) return LEVEE_OK;
+    uint32_t larger = b->size + b->size / 4;
+    token_text *grown = ledger_resize(LEVEE_TOKENIZER, b->tokens, larger * sizeof *grown);
+    if (!grown) return error_out_of_memory(error, "the vocabulary", larger * sizeof *grown);
+    b->tokens = grown;
+    *room = larger;
     return LEVEE_OK;
+}
+
+static levee_status add_token(bpe *b, const char *text, uint32_t id, levee_error *error) {
+    uint64_t bytes = strlen(text), slot = hash_bytes(text, bytes);
+    if (b->tokens[id].present) return error_set(error, LEVEE_BAD_DATA, "model: vocab: two tokens have id %u", id);
+    if (bpe_find(b, text, bytes) != NO_TOKEN)
+        return error_set(error, LEVEE_BAD_DATA, "model: vocab: '%.40s' is there twice", text);
+    b->tokens[id] = (token_text){.offset = b->texts.bytes, .bytes = (uint32_t)bytes, .present = true};
+    while (b->by_text[slot & (b->text_slots - 1)] != NO_TOKEN) slot++;
+    b->by_text[slot & (b->text_slots - 1)] = id;
+    return text_append(&b->texts, text, bytes, error);
+}
+
+static levee_status read_vocabulary(bpe *b, json_span vocabulary, levee_error *error) {
+    enum { MOST_TOKENS = 1 << 24, LIBRARY_BYTES = 4096 };
+    uint64_t key_bytes, count = count_entries(vocabulary, &key_bytes);
+    json_walk walk;
+    if (!count || !json_walk_open(&walk, vocabulary) || !walk.object || count > MOST_TOKENS)
+        return bad(error, "vocab: an object of tokens is needed");
+    uint32_t room = (uint32_t)count;
+    b->text_slots = power_above(count);
+    b->tokens = ledger_alloc_array(LEVEE_TOKENIZER, room, sizeof *b->tokens);
+    b->by_text = ledger_alloc_array(LEVEE_TOKENIZER, b->text_slots, sizeof *b->by_text);
+    if (!b->tokens || !b->by_text) return error_out_of_memory(error, "the vocabulary", room * sizeof *b->tokens);
+    memset(b->by_text, 0xff, b->text_slots * sizeof *b->by_text);
+    levee_status status = text_reserve(&b->texts, key_bytes, error);
+    unsigned char memory[LIBRARY_BYTES];
+    pool library = {.memory = memory, .capacity = sizeof memory};
+    json_span key, value;
+    while (status == LEVEE_OK && json_walk_next(&walk, &key, &value)) {
+        const json_t *id = json_span_parse(value, &library);
+        json_int_t number = json_is_integer(id) ? json_integer_value(id) : -1;
+        const char *text = json_string_value(json_span_parse(key, &library));
+        if (!text)
+            status = error_set(error, LEVEE_BAD_DATA, "model: vocab: %.*s is no text in quotes",
+                               key.bytes < 40 ? (int)key.bytes : 40, key.text);
+        else if (number < 0 || number >= MOST_TOKENS)
+            status = error_set(error, LEVEE_BAD_DATA, "model: vocab: '%.40s' has no id from 0 to %d", text,
+                               MOST_TOKENS - 1);
+        else
+            status = make_room(b, (uint32_t)number, &room, error);
+        if (status == LEVEE_OK) status = add_token(b, text, (uint32_t)number, error);
+    }
+    pool_empty(&library);
+    return status == LEVEE_OK && walk.failed ? bad(error, "vocab: is not JSON") : status;
 }
 
 /* One merge, "left right" or ["left", "right"]. */
@@ -182,16 +220,24 @@ static levee_status read_merge(bpe *b, const json_t *entry, uint32_t rank, levee
     }
 }
 
-static levee_status read_merges(bpe *b, const json_t *merges, levee_error *error) {
-    if (!json_is_array(merges)) return bad(error, "merges: a list is needed");
-    b->merge_slots = power_above(json_array_size(merges));
+static levee_status read_merges(bpe *b, json_span merges, levee_error *error) {
+    enum { LIBRARY_BYTES = 8192 };
+    uint64_t key_bytes, count = count_entries(merges, &key_bytes);
+    json_walk walk;
+    if (!merges.text || !json_walk_open(&walk, merges) || walk.object || count > UINT32_MAX / 4)
+        return bad(error, "merges: a list is needed");
+    b->merge_slots = power_above(count);
     b->merges = ledger_alloc_array(LEVEE_TOKENIZER, b->merge_slots, sizeof *b->merges);
     if (!b->merges) return error_out_of_memory(error, "the merges", b->merge_slots * sizeof *b->merges);
     memset(b->merges, 0xff, b->merge_slots * sizeof *b->merges);
     levee_status status = LEVEE_OK;
-    for (size_t i = 0; i < json_array_size(merges) && status == LEVEE_OK; i++)
-        status = read_merge(b, json_array_get(merges, i), (uint32_t)i, error);
-    return status;
+    unsigned char memory[LIBRARY_BYTES];
+    pool library = {.memory = memory, .capacity = sizeof memory};
+    json_span key, value;
+    for (uint32_t i = 0; status == LEVEE_OK && json_walk_next(&walk, &key, &value); i++)
+        status = read_merge(b, json_span_parse(value, &library), i, error);
+    pool_empty(&library);
+    return status == LEVEE_OK && walk.failed ? bad(error, "merges: is not JSON") : status;
 }
 
 static void find_bytes(bpe *b) {
@@ -206,10 +252,11 @@ static void find_bytes(bpe *b) {
 
 static bool is_empty_text(const json_t *value) { return !value || json_is_null(value) || !json_string_length(value); }
 
-levee_status bpe_open(bpe **result, const json_t *model, bool byte_level, levee_error *error) {
+levee_status bpe_open(bpe **result, const tokenizer_file *file, bool byte_level, levee_error *error) {
+    const json_t *model = json_object_get(file->tree, "model");
     *result = NULL;
     const char *type = json_string_value(json_object_get(model, "type"));
-    if (type ? strcmp(type, "BPE") != 0 : !json_is_array(json_object_get(model, "merges")))
+    if (type ? strcmp(type, "BPE") != 0 : !file->merges.text)
         return error_set(error, LEVEE_BAD_DATA, "model: type '%.40s' is not supported; BPE is", type ? type : "(none)");
     if (!is_empty_text(json_object_get(model, "continuing_subword_prefix")) ||
         !is_empty_text(json_object_get(model, "end_of_word_suffix")))
@@ -221,8 +268,8 @@ levee_status bpe_open(bpe **result, const json_t *model, bool byte_level, levee_
     b->fuse_unknown = json_is_true(json_object_get(model, "fuse_unk"));
     b->ignore_merges = json_is_true(json_object_get(model, "ignore_merges"));
     b->unknown = NO_TOKEN;
-    levee_status status = read_vocabulary(b, json_object_get(model, "vocab"), error);
-    if (status == LEVEE_OK) status = read_merges(b, json_object_get(model, "merges"), error);
+    levee_status status = read_vocabulary(b, file->vocabulary, error);
+    if (status == LEVEE_OK) status = read_merges(b, file->merges, error);
     const char *unknown = json_string_value(json_object_get(model, "unk_token"));
     if (status == LEVEE_OK && unknown) b->unknown = bpe_find(b, unknown, strlen(unknown));
     if (status == LEVEE_OK) {

@@ -2,18 +2,17 @@
 #ifndef LEVEE_TEXT_BPE_H
 #define LEVEE_TEXT_BPE_H
 
-#include <jansson.h>
-
 #include "text/buffer.h"
 #include "text/tokenizer.h"
+#include "text/tokenizer_file.h"
 
 enum { NO_TOKEN = UINT32_MAX };
 
 typedef struct bpe bpe;
 
-/* Reads the "model" object of a tokenizer.json. With `byte_level`, words are sequences of bytes, each written in the
+/* Reads the "model" of a tokenizer.json. With `byte_level`, words are sequences of bytes, each written in the
  * vocabulary as GPT-2's printable character for it. */
-levee_status bpe_open(bpe **result, const json_t *model, bool byte_level, levee_error *error);
+levee_status bpe_open(bpe **result, const tokenizer_file *file, bool byte_level, levee_error *error);
 void bpe_close(bpe *b); /* NULL is allowed */
 
 /* The id of a token by its text in the vocabulary; NO_TOKEN when there is none. */

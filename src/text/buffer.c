@@ -6,13 +6,19 @@
 #include "base/error.h"
 #include "memory/ledger.h"
 
+levee_status text_reserve(text_buffer *b, uint64_t bytes, levee_error *error) {
+    if (bytes < b->capacity) return LEVEE_OK;
+    char *grown = ledger_resize(LEVEE_TOKENIZER, b->data, bytes + 1);
+    if (!grown) return error_out_of_memory(error, "text to be tokenised", bytes + 1);
+    b->data = grown;
+    b->capacity = bytes + 1;
+    return LEVEE_OK;
+}
+
 levee_status text_append(text_buffer *b, const char *text, uint64_t bytes, levee_error *error) {
-    if (b->bytes + bytes + 1 > b->capacity) {
-        uint64_t larger = (b->bytes + bytes + 1) * 2;
-        char *grown = ledger_resize(LEVEE_TOKENIZER, b->data, larger);
-        if (!grown) return error_out_of_memory(error, "text to be tokenised", larger);
-        b->data = grown;
-        b->capacity = larger;
+    if (b->bytes + bytes >= b->capacity) {
+        levee_status status = text_reserve(b, (b->bytes + bytes) * 2 + 1, error);
+        if (status != LEVEE_OK) return status;
     }
     if (bytes) memcpy(b->data + b->bytes, text, bytes);
     b->bytes += bytes;

@@ -9,6 +9,9 @@ typedef struct text_buffer {
     uint64_t bytes, capacity;
 } text_buffer;
 
+/* Makes room for `bytes` bytes in all. */
+levee_status text_reserve(text_buffer *b, uint64_t bytes, levee_error *error);
+
 levee_status text_append(text_buffer *b, const char *text, uint64_t bytes, levee_error *error);
 void text_free(text_buffer *b);
 

@@ -1,7 +1,6 @@
 /* tokenizer.json, from text to ids and back: see tokenizer.h. */
 #include "text/tokenizer.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -30,7 +29,7 @@ struct tokenizer {
     uint32_t before[TEMPLATE_IDS], after[TEMPLATE_IDS];
     unsigned before_count, after_count;
     int64_t bos, eos;
-    text_buffer text, scratch;
+    text_buffer text, scratch, words_text;
     piece_list raw, cooked, pieces, other; /* scratch: see encode_piece */
     token_list raw_ids, cooked_ids;
 };
@@ -65,6 +64,7 @@ void tokenizer_close(tokenizer *t) {
     ledger_free(t->added);
     text_free(&t->text);
     text_free(&t->scratch);
+    text_free(&t->words_text);
     pieces_free(&t->raw);
     pieces_free(&t->cooked);
     pieces_free(&t->pieces);
@@ -163,13 +163,14 @@ static levee_status read_post_processor(tokenizer *t, const json_t *processor, l
                      type ? type : "(none)");
 }
 
-static levee_status read_file(tokenizer *t, const json_t *file, levee_error *error) {
+static levee_status read_file(tokenizer *t, const tokenizer_file *f, levee_error *error) {
+    const json_t *file = f->tree;
     levee_status status = stage_read_normalizer(&t->normalizer, json_object_get(file, "normalizer"), error);
     if (status == LEVEE_OK)
         status = stage_read_pretokenizer(&t->pretokenizer, json_object_get(file, "pre_tokenizer"), error);
     if (status == LEVEE_OK) status = stage_read_decoder(&t->decoder, json_object_get(file, "decoder"), error);
     if (status == LEVEE_OK)
-        status = bpe_open(&t->words, json_object_get(file, "model"), stage_has(&t->pretokenizer, STEP_BYTE_LEVEL), error);
+        status = bpe_open(&t->words, f, stage_has(&t->pretokenizer, STEP_BYTE_LEVEL), error);
     if (status == LEVEE_OK) t->size = bpe_size(t->words);
     if (status == LEVEE_OK) status = read_all_added(t, json_object_get(file, "added_tokens"), error);
     if (status == LEVEE_OK) status = read_post_processor(t, json_object_get(file, "post_processor"), error);
@@ -183,34 +184,39 @@ static int64_t named_token(const tokenizer *t, const json_t *names, const char *
     return json_is_string(name) ? tokenizer_find(t, json_string_value(name)) : -1;
 }
 
+static levee_status read_special_tokens(tokenizer *t, const char *directory, levee_error *error) {
+    char path[FILE_PATH_BYTES];
+    json_t *names;
+    t->bos = t->eos = -1;
+    if (!file_join(path, directory, "tokenizer_config.json") || !file_exists(path)) return LEVEE_OK;
+    levee_status status = json_object_read(&names, path, JSON_FILE_LIMIT_BYTES, error);
+    if (status != LEVEE_OK) return status;
+    t->bos = named_token(t, names, "bos_token");
+    t->eos = named_token(t, names, "eos_token");
+    json_decref(names);
+    return LEVEE_OK;
+}
+
 levee_status tokenizer_open(tokenizer **result, const char *directory, levee_error *error) {
     char path[FILE_PATH_BYTES];
     *result = NULL;
     if (!file_join(path, directory, "tokenizer.json") || !file_exists(path))
         return error_set(error, LEVEE_MISSING_INPUT, "%s: holds no tokenizer.json", directory);
-    json_error_t problem;
-    json_t *file = json_load_file(path, JSON_REJECT_DUPLICATES, &problem);
-    if (!file) return error_set(error, LEVEE_BAD_DATA, "%s: line %d: %s", path, problem.line, problem.text);
+    tokenizer_file file;
+    levee_status status = tokenizer_file_open(&file, path, error);
+    if (status != LEVEE_OK) return status;
     tokenizer *t = ledger_alloc(LEVEE_TOKENIZER, sizeof *t);
-    levee_status status = t ? read_file(t, file, error) : error_out_of_memory(error, path, sizeof *t);
-    json_decref(file);
-    if (status != LEVEE_OK) {
+    status = t ? read_file(t, &file, error) : error_out_of_memory(error, path, sizeof *t);
+    tokenizer_file_close(&file);
+    if (status != LEVEE_OK)
+        error_context(error, "%s", path);
+    else
+        status = read_special_tokens(t, directory, error);
+    if (status == LEVEE_OK)
+        *result = t;
+    else
         tokenizer_close(t);
-        return error_context(error, "%s", path);
-    }
-    t->bos = t->eos = -1;
-    if (file_join(path, directory, "tokenizer_config.json") && file_exists(path)) {
-        json_t *names = json_load_file(path, 0, &problem);
-        if (!names) {
-            tokenizer_close(t);
-            return error_set(error, LEVEE_BAD_DATA, "%s: line %d: %s", path, problem.line, problem.text);
-        }
-        t->bos = named_token(t, names, "bos_token");
-        t->eos = named_token(t, names, "eos_token");
-        json_decref(names);
-    }
-    *result = t;
-    return LEVEE_OK;
+    return status;
 }
 
 static bool is_word_character(int32_t code) {
@@ -282,12 +288,12 @@ static levee_status split_added(const tokenizer *t, const char *text, uint64_t b
 /* Words of a piece of normalised text that holds no added tokens. */
 static levee_status encode_words(tokenizer *t, const char *text, uint64_t bytes, bool first, token_list *ids,
                                  levee_error *error) {
-    text_buffer own = {0}; /* the pre-tokenizer may change the text */
-    levee_status status = text_append(&own, text, bytes, error);
-    if (status == LEVEE_OK) status = stage_split(&t->pretokenizer, &own, &t->scratch, first, &t->pieces, &t->other, error);
+    text_buffer *own = &t->words_text; /* the pre-tokenizer may change the text */
+    own->bytes = 0;
+    levee_status status = text_append(own, text, bytes, error);
+    if (status == LEVEE_OK) status = stage_split(&t->pretokenizer, own, &t->scratch, first, &t->pieces, &t->other, error);
     for (uint64_t i = 0; i < t->pieces.count && status == LEVEE_OK; i++)
-        status = bpe_encode(t->words, own.data + t->pieces.pieces[i].offset, t->pieces.pieces[i].bytes, ids, error);
-    text_free(&own);
+        status = bpe_encode(t->words, own->data + t->pieces.pieces[i].offset, t->pieces.pieces[i].bytes, ids, error);
     return status;
 }
 

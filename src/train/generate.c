@@ -1,10 +1,12 @@
-/* Greedy generation: see generate.h. */
+/* Greedy generation: see generate.h. Also levee_generate. */
 #include "train/generate.h"
 
 #include <string.h>
 
 #include "base/error.h"
+#include "memory/ledger.h"
 #include "model/parameters.h"
+#include "train/run.h"
 
 /* The prompt goes in by chunks of this many tokens: enough rows for efficient products, few enough to cost little. */
 enum { CHUNK_TOKENS = 64 };
@@ -24,13 +26,15 @@ static levee_status plan_both(generation *g, levee_error *error) {
     if (status == LEVEE_OK) status = layout_make(&s->lasting, &g->body, false, error);
     if (status == LEVEE_OK) status = session_warm_up(s, &g->body, CHUNK_TOKENS, error);
     if (status == LEVEE_OK) status = session_warm_up(s, &g->head, 1, error);
-    if (status == LEVEE_OK) status = session_measure(s, error);
     if (status == LEVEE_OK)
         status = plan_make(&g->body_plan, &g->body, &s->lasting, CHUNK_TOKENS, s->device->kernels, s->state, error);
     if (status == LEVEE_OK) status = plan_make(&g->head_plan, &g->head, &s->lasting, 1, s->device->kernels, s->state, error);
+    if (status == LEVEE_OK) status = session_measure(s, error);
     if (status != LEVEE_OK) return status;
-    uint64_t needed = s->lasting.total_bytes[SPACE_HOST] + arena_bytes(g);
-    return needed > session_plan_budget(s) ? session_refuse(s, needed, cache_rows, error) : LEVEE_OK;
+    s->runtime_bytes += executor_bytes(&g->body_plan) + executor_bytes(&g->head_plan);
+    uint64_t planned = s->lasting.total_bytes[SPACE_HOST] + arena_bytes(g);
+    if (planned <= session_plan_budget(s)) return LEVEE_OK;
+    return session_refuse(s, planned + session_unplanned_bytes(s), cache_rows, error);
 }
 
 static void arena_categories(const generation *g, uint64_t bytes[LEVEE_CATEGORY_COUNT]) {
@@ -66,12 +70,6 @@ void generation_close(generation *g) {
     graph_close(&g->body);
     graph_close(&g->head);
     memset(g, 0, sizeof *g);
-}
-
-void generation_planned_bytes(const generation *g, uint64_t bytes[LEVEE_CATEGORY_COUNT]) {
-    arena_categories(g, bytes);
-    for (unsigned c = 0; c < LEVEE_CATEGORY_COUNT; c++) bytes[c] += g->model->lasting.category_bytes[c];
-    bytes[LEVEE_RUNTIME] += g->model->runtime_bytes;
 }
 
 /* Runs one chunk through the layers; afterwards the body's hidden output holds its rows. */
@@ -110,4 +108,47 @@ levee_status generation_step(generation *g, const uint32_t *ids, uint32_t count,
     for (uint32_t i = 1; i < g->model->config.vocabulary_size; i++)
         if (logits[i] > logits[*next]) *next = i;
     return LEVEE_OK;
+}
+
+static bool ends_text(const run *r, uint32_t id) {
+    for (uint32_t i = 0; i < r->model.config.eos_count; i++)
+        if (r->model.config.eos_ids[i] == id) return true;
+    return tokenizer_eos(r->model.tokens) == (int64_t)id;
+}
+
+/* Generates after `prompt`; the new ids are appended to `text`. */
+static levee_status continue_prompt(run *r, generation *g, const token_list *prompt, token_list *text,
+                                    levee_error *error) {
+    uint32_t next;
+    levee_status status = generation_step(g, prompt->ids, (uint32_t)prompt->count, &next, error);
+    for (uint32_t i = 1; status == LEVEE_OK && !ends_text(r, next); i++) {
+        status = token_list_add(text, next, error);
+        if (i == r->options->max_new_tokens || status != LEVEE_OK) break;
+        status = generation_step(g, &text->ids[text->count - 1], 1, &next, error);
+    }
+    return status;
+}
+
+levee_status levee_generate(const levee_options *options, levee_print *print, void *context, levee_error *error) {
+    run r;
+    generation g = {0};
+    token_list prompt = {0}, text = {0};
+    char *decoded = NULL;
+    generation_settings settings = {.adapter_path = options->adapter_path, .most_tokens = options->max_new_tokens};
+    levee_status status = run_open(&r, options, print, context, error);
+    if (status == LEVEE_OK)
+        status = tokenizer_encode(r.model.tokens, options->prompt, strlen(options->prompt), true, &prompt, error);
+    if (status == LEVEE_OK && !prompt.count) status = error_set(error, LEVEE_USAGE, "--prompt is needed: a text to continue");
+    settings.prompt_tokens = (uint32_t)prompt.count;
+    if (status == LEVEE_OK) status = run_adapted(&r, &settings.adapted, error);
+    if (status == LEVEE_OK) status = generation_open(&g, &r.model, &settings, error);
+    if (status == LEVEE_OK) status = continue_prompt(&r, &g, &prompt, &text, error);
+    if (status == LEVEE_OK) status = tokenizer_decode(r.model.tokens, text.ids, text.count, true, &decoded, NULL, error);
+    if (status == LEVEE_OK && print) print(context, decoded);
+    ledger_free(decoded);
+    token_list_free(&prompt);
+    token_list_free(&text);
+    generation_close(&g);
+    run_close(&r);
+    return status;
 }

@@ -29,7 +29,4 @@ void generation_close(generation *g);
  * together must stay within prompt_tokens + most_tokens. */
 levee_status generation_step(generation *g, const uint32_t *ids, uint32_t count, uint32_t *next, levee_error *error);
 
-/* Bytes by category, as training_planned_bytes. */
-void generation_planned_bytes(const generation *g, uint64_t bytes[LEVEE_CATEGORY_COUNT]);
-
 #endif

@@ -1,4 +1,4 @@
-/* The options of a run: see options.h. */
+/* The options of a run: see options.h. Also the public calls on them. */
 #include "train/options.h"
 
 #include <ctype.h>
@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "memory/ledger.h"
 #include "platform/machine.h"
 #include "train/options_table.h"
 
@@ -282,4 +283,20 @@ optimizer_settings options_optimizer(const levee_options *o) {
     settings.max_gradient_norm = o->max_gradient_norm;
     if (o->optimizer == OPTIMIZER_ADAM) settings.weight_decay = 0;
     return settings;
+}
+
+levee_options *levee_options_create(void) {
+    levee_options *o = ledger_alloc(LEVEE_RUNTIME, sizeof *o);
+    if (o) options_defaults(o);
+    return o;
+}
+
+void levee_options_free(levee_options *options) { ledger_free(options); }
+
+levee_status levee_options_set(levee_options *options, const char *key, const char *given, levee_error *error) {
+    return options_set(options, key, given, error);
+}
+
+levee_status levee_options_read(levee_options *options, const char *path, levee_error *error) {
+    return options_read(options, path, error);
 }

@@ -20,14 +20,21 @@ void run_close(run *r);
 /* A line to the caller of the library. */
 void run_print(const run *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Opens a split; its index goes into the adapter path. */
-levee_status run_open_data(run *r, dataset **data, const char *split, levee_error *error);
+/* Opens a split; its index goes into `index_directory`. */
+levee_status run_open_data(run *r, dataset **data, const char *split, const char *index_directory,
+                           levee_error *error);
 
 /* What the options say trains. */
 trainable_set run_trainable(const levee_options *o);
 
+/* The adapter to read, when one was asked for: its shape, from its configuration; else FINE_TUNE_NONE. */
+levee_status run_adapted(const run *r, trainable_set *set, levee_error *error);
+
+/* Rows of a batch of `examples` sequences of at most `longest_tokens` rows, capped at what one pass could ever hold. */
+uint32_t run_step_tokens(uint32_t longest_tokens, uint64_t examples);
+
 /* Mean loss a token over the first `examples` rows (or all, when there are fewer). `ids` [max_sequence_tokens] is scratch. */
-levee_status run_evaluate(run *r, training *engine, dataset *data, uint64_t examples, uint32_t *ids, double *loss,
+levee_status run_evaluate(training *engine, dataset *data, uint64_t examples, uint32_t *ids, double *loss,
                           levee_error *error);
 
 #endif

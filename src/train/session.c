@@ -11,18 +11,30 @@
 #include "memory/ledger.h"
 #include "platform/process.h"
 
-/* What bound plans, libraries, thread stacks and a save were seen to take after the last measurement (2.7 MiB on a model
- * of 30 layers with LoRA on all projections), rounded up. */
-static const uint64_t running_reserve_bytes = 3072 * 1024;
+/* For what libraries and thread stacks take after the last measurement: 0.1 to 0.3 MiB were seen. */
+static const uint64_t running_reserve_bytes = 1024 * 1024;
 
 /* Memory is committed in slices, so that a machine that runs short is noticed before it is hurt. */
 static const uint64_t commit_slice_bytes = 64ull * 1024 * 1024;
+
+/* While a job is opened it may hold this much, so that a budget below it is refused with the one that would do. */
+static const uint64_t opening_bytes = 32ull * 1024 * 1024;
+
+/* From here on the ledger refuses what would take held memory past `budget_bytes`. */
+static void limit_ledger(uint64_t budget_bytes) {
+    process_memory now;
+    if (!process_memory_read(&now)) return;
+    uint64_t booked = ledger_booked(LEVEE_CATEGORY_COUNT);
+    uint64_t unbooked = now.held_bytes > booked ? now.held_bytes - booked : 0;
+    ledger_set_budget(budget_bytes > unbooked ? budget_bytes - unbooked : 0);
+}
 
 levee_status session_open(session *s, const session_options *options, bool with_tokenizer, levee_error *error) {
     memset(s, 0, sizeof *s);
     s->device = &cpu_backend;
     s->budget_bytes = options->budget_bytes;
     s->reserve_bytes = running_reserve_bytes;
+    limit_ledger(options->budget_bytes > opening_bytes ? options->budget_bytes : opening_bytes);
     levee_status status = model_config_read(&s->config, options->model_directory, error);
     if (status == LEVEE_OK) status = safetensors_open_model(&s->tensors, options->model_directory, error);
     if (status == LEVEE_OK && with_tokenizer) status = tokenizer_open(&s->tokens, options->model_directory, error);
@@ -71,8 +83,10 @@ levee_status session_measure(session *s, levee_error *error) {
     return LEVEE_OK;
 }
 
+uint64_t session_unplanned_bytes(const session *s) { return s->runtime_bytes + s->reserve_bytes; }
+
 uint64_t session_plan_budget(const session *s) {
-    uint64_t taken = s->runtime_bytes + s->reserve_bytes;
+    uint64_t taken = session_unplanned_bytes(s);
     return s->budget_bytes > taken ? s->budget_bytes - taken : 0;
 }
 
@@ -98,12 +112,7 @@ levee_status session_take_memory(session *s, uint64_t arena_bytes, const uint64_
         s->booked_bytes[c] = s->lasting.category_bytes[c] + arena_categories[c];
         ledger_book((levee_category)c, (int64_t)s->booked_bytes[c]);
     }
-    process_memory now;
-    if (process_memory_read(&now)) {
-        uint64_t booked = ledger_booked(LEVEE_CATEGORY_COUNT);
-        uint64_t unbooked = now.held_bytes > booked ? now.held_bytes - booked : 0;
-        ledger_set_budget(s->budget_bytes > unbooked ? s->budget_bytes - unbooked : 0);
-    }
+    limit_ledger(s->budget_bytes);
     return LEVEE_OK;
 }
 
@@ -160,25 +169,25 @@ static levee_status time_operator(session *s, operator_kind kind, uint32_t rows,
 }
 
 levee_status session_rates(session *s, machine_rates *rates, levee_error *error) {
-    enum { PRODUCT_SIZE = 512, ADD_ROWS = 2048 };
+    enum { PRODUCT_SIZE = 512, MOST_ADD_ROWS = 2048 };
     double product, add;
+    /* The three operands of the addition take a quarter of the budget at most. */
+    uint64_t fitting_rows = s->budget_bytes / 4 / (3 * PRODUCT_SIZE * sizeof(float)) + 1;
+    uint32_t add_rows = fitting_rows < MOST_ADD_ROWS ? (uint32_t)fitting_rows : MOST_ADD_ROWS;
     levee_status status = time_operator(s, OPERATOR_LINEAR, PRODUCT_SIZE, PRODUCT_SIZE, &product, error);
-    if (status == LEVEE_OK) status = time_operator(s, OPERATOR_ADD, ADD_ROWS, PRODUCT_SIZE, &add, error);
+    if (status == LEVEE_OK) status = time_operator(s, OPERATOR_ADD, add_rows, PRODUCT_SIZE, &add, error);
     if (status != LEVEE_OK) return status;
     rates->products = 2.0 * PRODUCT_SIZE * PRODUCT_SIZE * PRODUCT_SIZE / product;
-    rates->bytes = 3.0 * ADD_ROWS * PRODUCT_SIZE * sizeof(float) / add;
+    rates->bytes = 3.0 * add_rows * PRODUCT_SIZE * sizeof(float) / add;
     return LEVEE_OK;
 }
 
-levee_status session_refuse(const session *s, uint64_t smallest_plan_bytes, uint32_t longest_tokens,
+levee_status session_refuse(const session *s, uint64_t smallest_budget_bytes, uint32_t longest_tokens,
                             levee_error *error) {
-    char budget[32], smallest[32];
-    uint64_t mebibyte = 1024 * 1024;
-    uint64_t needed = smallest_plan_bytes + s->runtime_bytes + s->reserve_bytes;
-    needed = (needed + mebibyte - 1) / mebibyte * mebibyte;
+    char budget[BYTES_TEXT], smallest[BYTES_TEXT];
     return error_set(error, LEVEE_DOES_NOT_FIT,
                      "the job does not fit --memory %s; the smallest budget that does is %s. A smaller --max-seq-length "
                      "(the longest sequence has %u tokens), a smaller --rank, fewer --num-layers, --fine-tune-type lora "
                      "or --grad-checkpoint auto lower it",
-                     bytes_format(budget, s->budget_bytes), bytes_format(smallest, needed), longest_tokens);
+                     bytes_format(budget, s->budget_bytes), bytes_format(smallest, smallest_budget_bytes), longest_tokens);
 }

@@ -45,7 +45,10 @@ levee_status session_warm_up(session *s, const graph *g, uint32_t capacity_token
 /* Measures what is held now; call when all that is not planned is open. */
 levee_status session_measure(session *s, levee_error *error);
 
-/* What the plans may take: the budget less runtime and reserve; 0 when nothing is left. */
+/* What the budget covers besides the plans: runtime and reserve. */
+uint64_t session_unplanned_bytes(const session *s);
+
+/* What the plans may take: the rest; 0 when nothing is left. */
 uint64_t session_plan_budget(const session *s);
 
 /* Reserves and commits the memory of s->lasting and an arena of the given size, touches every page, and books it by
@@ -59,7 +62,8 @@ levee_status session_bind(session *s, executor *e, const plan *planned, levee_er
 /* How fast this machine is at products and at moving bytes, measured in a few milliseconds with the backend's kernels. */
 levee_status session_rates(session *s, machine_rates *rates, levee_error *error);
 
-/* Why the job does not fit, with the smallest budget that would and what to change. */
-levee_status session_refuse(const session *s, uint64_t smallest_plan_bytes, uint32_t longest_tokens, levee_error *error);
+/* Says why the job does not fit, the smallest budget that would do, and what to change. */
+levee_status session_refuse(const session *s, uint64_t smallest_budget_bytes, uint32_t longest_tokens,
+                            levee_error *error);
 
 #endif

@@ -19,6 +19,7 @@
 
 typedef struct trainer {
     run common;
+    trainable_set trained;
     dataset *train, *valid;
     training engine;
     metrics log;
@@ -46,7 +47,7 @@ static uint64_t sample_memory(trainer *t) {
 
 static adapter_config adapter_of(const trainer *t) {
     const levee_options *o = t->common.options;
-    const trainable_set *set = &t->engine.settings.trained;
+    const trainable_set *set = &t->trained;
     uint32_t layers = t->common.model.config.layers;
     bool all = set->last_layers >= layers;
     adapter_config c = {.rank = set->rank,
@@ -76,7 +77,7 @@ static levee_status check_target(const trainer *t, levee_error *error) {
         adapter_config config = adapter_of(t);
         if (file_join(path, o->adapter_path, "model.safetensors") && file_exists(path))
             return error_set(error, LEVEE_USAGE, "%s: holds a model; give another --adapter-path", o->adapter_path);
-        return adapter_check_directory(&config, o->adapter_path, error);
+        return adapter_directory_check_writable(o->adapter_path, &config, &t->common.model.config, error);
     }
     if (!strcmp(o->model, o->adapter_path) ||
         (file_join(path, o->adapter_path, "adapter_config.json") && file_exists(path)))
@@ -91,9 +92,9 @@ static levee_status open_data(trainer *t, levee_error *error) {
     const levee_options *o = t->common.options;
     if (!*o->data) return error_set(error, LEVEE_USAGE, "--data is needed: a directory with train.jsonl");
     levee_status status = file_make_directory(o->adapter_path, error);
-    if (status == LEVEE_OK) status = run_open_data(&t->common, &t->train, "train", error);
+    if (status == LEVEE_OK) status = run_open_data(&t->common, &t->train, "train", o->adapter_path, error);
     if (status == LEVEE_OK && o->validation_batches && dataset_split_exists(o->data, "valid"))
-        status = run_open_data(&t->common, &t->valid, "valid", error);
+        status = run_open_data(&t->common, &t->valid, "valid", o->adapter_path, error);
     if (status != LEVEE_OK) return status;
     t->order = (cursor){.seed = o->seed, .rows = dataset_rows(t->train), .batch_size = step_examples(o)};
     t->ids = ledger_alloc_array(LEVEE_DATA, o->max_sequence_tokens, sizeof *t->ids);
@@ -107,18 +108,15 @@ static levee_status plan_engine(trainer *t, levee_error *error) {
     const levee_options *o = t->common.options;
     uint32_t longest = dataset_longest(t->train);
     if (t->valid && dataset_longest(t->valid) > longest) longest = dataset_longest(t->valid);
-    uint64_t step_tokens = (uint64_t)(longest - 1) * step_examples(o);
     training_settings settings = {
-        .trained = run_trainable(o),
+        .trained = t->trained,
         .optimizer = options_optimizer(o),
         .recompute = o->recompute,
         .longest_tokens = longest - 1,
-        .step_tokens = step_tokens < 1u << 20 ? (uint32_t)step_tokens : 1u << 20,
+        .step_tokens = run_step_tokens(longest - 1, step_examples(o)),
         .seed = o->seed,
     };
-    t->engine.settings = settings;
-    levee_status status = check_target(t, error);
-    return status == LEVEE_OK ? training_plan(&t->engine, &t->common.model, &settings, error) : status;
+    return training_plan(&t->engine, &t->common.model, &settings, error);
 }
 
 static void print_plan(trainer *t) {
@@ -184,7 +182,7 @@ static levee_status train_step(trainer *t, uint32_t step, step_report *report, l
 
 static levee_status validate(trainer *t, double *loss, levee_error *error) {
     const levee_options *o = t->common.options;
-    return run_evaluate(&t->common, &t->engine, t->valid, (uint64_t)o->validation_batches * o->batch_size, t->ids, loss,
+    return run_evaluate(&t->engine, t->valid, (uint64_t)o->validation_batches * o->batch_size, t->ids, loss,
                         error);
 }
 
@@ -238,8 +236,9 @@ static levee_status start(trainer *t, levee_error *error) {
 }
 
 levee_status levee_train(const levee_options *options, levee_print *print, void *context, levee_error *error) {
-    trainer t = {.log.descriptor = -1};
+    trainer t = {.trained = run_trainable(options), .log.descriptor = -1};
     levee_status status = run_open(&t.common, options, print, context, error);
+    if (status == LEVEE_OK) status = check_target(&t, error);
     if (status == LEVEE_OK) status = open_data(&t, error);
     if (status == LEVEE_OK) status = plan_engine(&t, error);
     if (status == LEVEE_OK) print_plan(&t);

@@ -42,8 +42,9 @@ static uint64_t arena_bytes(const training *t) {
     return trained > evaluated ? trained : evaluated;
 }
 
-/* Finds a plan for what the budget leaves now, and the evaluation's plan beside it. */
-static levee_status find_plans(training *t, const machine_rates *rates, levee_error *error) {
+/* Finds a plan for what the budget leaves now, and the evaluation's plan beside it. When there is none, *needed_bytes
+ * is the budget that the smallest plan asks for, without its own structures. */
+static levee_status find_plans(training *t, const machine_rates *rates, uint64_t *needed_bytes, levee_error *error) {
     session *s = t->model;
     search_request request = {.g = &t->loss,
                               .lasting = &s->lasting,
@@ -58,26 +59,44 @@ static levee_status find_plans(training *t, const machine_rates *rates, levee_er
     plan_close(&t->planned.chosen);
     plan_close(&t->evaluation);
     levee_status status = plan_search(&t->planned, &request, &smallest_bytes, error);
-    if (status == LEVEE_DOES_NOT_FIT)
-        status = session_refuse(s, smallest_bytes, t->settings.longest_tokens, error);
+    if (status == LEVEE_DOES_NOT_FIT) *needed_bytes = smallest_bytes + session_unplanned_bytes(s);
     return status == LEVEE_OK ? plan_evaluation(t, error) : status;
 }
 
 /* The plans themselves take memory too, so what is held is measured again when they are there; if they then do not fit by
  * that much, they are made again for what is left. */
-static levee_status find_fitting_plans(training *t, const machine_rates *rates, levee_error *error) {
+static levee_status plan_within(training *t, const machine_rates *rates, uint64_t budget_bytes, uint64_t *needed_bytes,
+                                levee_error *error) {
     enum { MOST_ATTEMPTS = 4 };
     session *s = t->model;
-    uint64_t needed = 0;
+    s->budget_bytes = budget_bytes;
     for (unsigned attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
-        levee_status status = find_plans(t, rates, error);
+        levee_status status = find_plans(t, rates, needed_bytes, error);
         if (status == LEVEE_OK) status = session_measure(s, error);
         if (status != LEVEE_OK) return status;
         s->runtime_bytes += executor_bytes(&t->planned.chosen) + executor_bytes(&t->evaluation);
-        needed = s->lasting.total_bytes[SPACE_HOST] + arena_bytes(t);
-        if (needed <= session_plan_budget(s)) return LEVEE_OK;
+        uint64_t planned = s->lasting.total_bytes[SPACE_HOST] + arena_bytes(t);
+        if (planned <= session_plan_budget(s)) return LEVEE_OK;
+        *needed_bytes = planned + session_unplanned_bytes(s);
     }
-    return session_refuse(s, needed, t->settings.longest_tokens, error);
+    return LEVEE_DOES_NOT_FIT;
+}
+
+/* When the job does not fit, the budget that the message names has been tried: a plan was made for it. */
+static levee_status find_fitting_plans(training *t, const machine_rates *rates, levee_error *error) {
+    enum { MOST_TRIALS = 8 };
+    static const uint64_t mebibyte = 1024 * 1024;
+    session *s = t->model;
+    uint64_t asked = s->budget_bytes, needed = 0, enough = asked;
+    levee_status status = plan_within(t, rates, asked, &needed, error);
+    bool refused = status == LEVEE_DOES_NOT_FIT;
+    for (unsigned trial = 0; trial < MOST_TRIALS && status == LEVEE_DOES_NOT_FIT; trial++) {
+        enough = needed > enough ? needed : enough + 1;
+        enough = (enough + mebibyte - 1) / mebibyte * mebibyte;
+        status = plan_within(t, rates, enough, &needed, error);
+    }
+    s->budget_bytes = asked;
+    return refused ? session_refuse(s, enough, t->settings.longest_tokens, error) : status;
 }
 
 levee_status training_plan(training *t, session *model, const training_settings *settings, levee_error *error) {
