@@ -1,4 +1,5 @@
-/* JSON files: places in messages, checked fields, refused memory. */
+/* JSON files: places in messages, checked fields, refused memory; values of large files
+ * one by one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 
 #include "memory/json.h"
+#include "memory/json_walk.h"
 #include "memory/ledger.h"
 #include "memory/pool.h"
 #include "scratch.h"
@@ -122,25 +124,108 @@ static void writes_what_it_reads(void **state) {
     json_decref(again);
 }
 
-/* Whatever allocation is refused: the status says so, and nothing is kept. */
-static void survives_refused_memory(void **state) {
-    const char *path =
-        scratch_text(*state, "m.json", "{\"a\": [1, 2, {\"b\": \"text\"}], \"c\": {\"d\": null}, \"e\": 1.5}");
-    levee_status status = LEVEE_DOES_NOT_FIT;
-    unsigned refused = 0;
-    for (uint64_t budget = 0; status != LEVEE_OK; budget += 64, refused++) {
-        json_t *object;
-        levee_error error;
-        assert_true(budget < 1 << 20);
-        ledger_set_budget(budget);
-        status = json_object_read(&object, path, 1000, &error);
-        if (status != LEVEE_OK) {
-            scratch_expect("refused", LEVEE_DOES_NOT_FIT, "m.json", status, &error);
-            assert_int_equal(ledger_booked(LEVEE_CATEGORY_COUNT), 0);
-        }
-        json_decref(object);
+/* The budget is asked before the library, which cannot be refused. */
+static void keeps_the_budget(void **state) {
+    static const char text[] = "{\"a\": [1, 2, {\"b\": \"text\"}], \"c\": {\"d\": null}, \"e\": 1.5}";
+    const char *path = scratch_text(*state, "m.json", text);
+    uint64_t needed = json_parse_bytes(text, sizeof text - 1);
+    json_t *object;
+    levee_error error;
+    ledger_set_budget(needed - 1);
+    scratch_expect("refused", LEVEE_DOES_NOT_FIT, "m.json", json_object_read(&object, path, 1000, &error), &error);
+    assert_null(object);
+    assert_int_equal(ledger_booked(LEVEE_CATEGORY_COUNT), 0);
+    ledger_set_budget(needed);
+    scratch_expect("fits", LEVEE_OK, "", json_object_read(&object, path, 1000, &error), &error);
+    json_decref(object);
+}
+
+/* What a parse takes out of a pool, all that it frees included, stays below the bound, for texts made to take much. */
+static void bounds_what_parsing_takes(void **state) {
+    (void)state;
+    static const char *const units[] = {"{},", "[],", "0,", "\"\",", "{\"\":{\"\":[]}},", "\"\\u00e9\",", "1.5e300,",
+                                        "\"a long string that has to be collected, copied and kept, again and again\","};
+    for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
+        enum { COUNT = 3000 };
+        size_t length = strlen(units[u]);
+        char *text = malloc(length * COUNT + 2);
+        assert_non_null(text);
+        text[0] = '[';
+        for (size_t i = 0; i < COUNT; i++) memcpy(text + 1 + i * length, units[u], length);
+        text[length * COUNT] = ']'; /* in place of the last comma */
+        json_span span = {text, length * COUNT + 1};
+        uint64_t bound = json_parse_bytes(span.text, span.bytes);
+        pool p = {0};
+        assert_int_equal(pool_reserve(&p, bound, NULL), LEVEE_OK);
+        uint64_t allocations = ledger_allocation_count();
+        const json_t *parsed = json_span_parse(span, &p);
+        assert_int_equal(json_array_size(parsed), COUNT);
+        assert_true(p.used > length * COUNT && p.used <= bound);
+        assert_int_equal(ledger_allocation_count(), allocations);
+        pool_close(&p);
+        free(text);
     }
-    assert_true(refused > 0); /* the file's own buffer; the JSON library's requests are booked, never refused */
+}
+
+/* What does not fit a pool comes from the heap, and goes back with it. */
+static void pool_overflows_to_the_heap(void **state) {
+    (void)state;
+    unsigned char memory[64];
+    pool p = {.memory = memory, .capacity = sizeof memory};
+    json_span span = {"{\"key\": [1, 2, 3]}", 18};
+    for (unsigned round = 0; round < 2; round++) {
+        const json_t *parsed = json_span_parse(span, &p);
+        assert_int_equal(json_integer_value(json_array_get(json_object_get(parsed, "key"), 2)), 3);
+        assert_true(ledger_booked(LEVEE_RUNTIME) > 0);
+    }
+    pool_empty(&p);
+    assert_int_equal(ledger_booked(LEVEE_CATEGORY_COUNT), 0);
+}
+
+static void assert_span(json_span span, const char *expected) {
+    assert_int_equal(span.bytes, strlen(expected));
+    if (span.bytes) assert_memory_equal(span.text, expected, span.bytes);
+}
+
+static json_walk walk_of(const char *text) {
+    json_walk walk;
+    assert_true(json_walk_open(&walk, (json_span){text, strlen(text)}));
+    return walk;
+}
+
+static void walks_over_values(void **state) {
+    (void)state;
+    json_span key, value;
+    json_walk walk = walk_of(" { \"a\" : 1 ,\"b\\\"}\":[{\"x\":\"]\"}, 2] , \"c\":\"\\\\\"}tail");
+    static const char *const members[][2] = {
+        {"\"a\"", "1"}, {"\"b\\\"}\"", "[{\"x\":\"]\"}, 2]"}, {"\"c\"", "\"\\\\\""}};
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(json_walk_next(&walk, &key, &value));
+        assert_span(key, members[i][0]);
+        assert_span(value, members[i][1]);
+    }
+    assert_false(json_walk_next(&walk, &key, &value) || walk.failed);
+    assert_string_equal(walk.all.text + walk.at, "}tail");
+    walk = walk_of("[1,true,[],\"s\"]");
+    for (unsigned i = 0; i < 4; i++) assert_true(json_walk_next(&walk, &key, &value) && !key.text);
+    assert_false(json_walk_next(&walk, &key, &value) || walk.failed);
+    assert_false(json_walk_open(&walk, (json_span){"7", 1}));
+    assert_false(json_walk_open(&walk, (json_span){"", 0}));
+}
+
+static void walk_stops_at_what_is_not_json(void **state) {
+    (void)state;
+    static const char *const texts[] = {"[1",       "[1,",     "[1,]",     "[,1]",     "[1 2]",  "{",         "{\"a\"",
+                                        "{\"a\":", "{\"a\":}", "{\"a\" 1}", "{a:1}", "{\"a\":1,}", "{\"a\":1 \"b\":2}",
+                                        "[\"open]", "[\"\\",  "[[1]",     "{\"a\":1]", "[1}"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        json_span key, value;
+        json_walk walk = walk_of(texts[i]);
+        while (json_walk_next(&walk, &key, &value)) {}
+        if (!walk.failed) fail_msg("%s was taken for JSON", texts[i]);
+        assert_false(json_walk_next(&walk, &key, &value));
+        assert_true(walk.at <= walk.all.bytes);
+    }
 }
 
 #define SCRATCH_TEST(function) cmocka_unit_test_setup_teardown(function, scratch_setup, scratch_teardown)
@@ -149,7 +234,9 @@ int main(void) {
     pool_hook_json();
     const struct CMUnitTest tests[] = {
         SCRATCH_TEST(names_the_place),      SCRATCH_TEST(bounds_depth_and_size),   SCRATCH_TEST(reads_checked_fields),
-        SCRATCH_TEST(writes_what_it_reads), SCRATCH_TEST(survives_refused_memory),
+        SCRATCH_TEST(writes_what_it_reads), SCRATCH_TEST(keeps_the_budget),        SCRATCH_TEST(bounds_what_parsing_takes),
+        SCRATCH_TEST(pool_overflows_to_the_heap), SCRATCH_TEST(walks_over_values),
+        SCRATCH_TEST(walk_stops_at_what_is_not_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

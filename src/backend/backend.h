@@ -29,6 +29,9 @@ typedef struct backend {
     const char *name;
     levee_status (*open)(struct backend_state **state, const backend_options *options, levee_error *error);
     void (*close)(struct backend_state *state);
+    /* Runs what was prepared since the last call once, so that what libraries keep is held from then on; *library_bytes is
+     * the most that they take inside one call and give back. */
+    levee_status (*settle)(struct backend_state *state, uint64_t *library_bytes, levee_error *error);
     compute_type (*compute)(const struct backend_state *state); /* never AUTO */
     kernel_table kernels;
     levee_status (*adamw)(struct backend_state *state, const adamw_update *update, levee_error *error);

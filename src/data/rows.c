@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "memory/json.h"
 #include "memory/ledger.h"
 #include "memory/pool.h"
 #include "text/buffer.h"
@@ -277,22 +277,9 @@ static levee_status text_of_object(const row_reader *r, const json_t *object, te
     return bad_row(r, current, error, "the row has no field \"text\"; write it as {\"text\": \"...\"}");
 }
 
-/* The most memory that the JSON library takes for a row, rounded up generously: strings are collected in a buffer
- * that doubles and then copied, and each value has a head and a place in its container's table. */
-static uint64_t parse_memory(const char *json, uint64_t bytes) {
-    uint64_t values = 1;
-    bool in_string = false;
-    for (uint64_t i = 0; i < bytes; i++) {
-        if (json[i] == '"') in_string = !in_string;
-        if (in_string && json[i] == '\\') i++;
-        values += !in_string && (json[i] == ',' || json[i] == ':' || json[i] == '[' || json[i] == '{');
-    }
-    return 4096 + 6 * bytes + 1024 * values;
-}
-
 /* Parses the held bytes, in memory that is there before the parser starts. */
 static levee_status parse_json(row_reader *r, text_row *current, levee_error *error) {
-    current->parse_bytes = parse_memory(r->held, current->bytes);
+    current->parse_bytes = json_parse_bytes(r->held, current->bytes);
     levee_status status = pool_reserve(&r->json, current->parse_bytes, error);
     if (status != LEVEE_OK) return error_context(error, "%s", r->path);
     /* Numbers as reals: a field that we do not read may hold an integer of any size. */

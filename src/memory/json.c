@@ -10,26 +10,34 @@
 #include "base/file.h"
 #include "memory/ledger.h"
 
-/* Where memory is refused the parser may call correct text wrong. So after a failure it is asked whether there was
- * room for the text's largest possible tree ("[{},{},...": 384 bytes for three), up to a few MiB. */
-static bool had_room(uint64_t text_bytes) {
-    enum { TREE_BYTES_PER_BYTE = 200, LEAST_BYTES = 64 * 1024, MOST_BYTES = 4 * 1024 * 1024 };
-    uint64_t bytes = text_bytes < MOST_BYTES / TREE_BYTES_PER_BYTE ? text_bytes * TREE_BYTES_PER_BYTE : MOST_BYTES;
-    void *probe = ledger_alloc(LEVEE_IO, bytes + LEAST_BYTES);
-    ledger_free(probe);
-    return probe != NULL;
+uint64_t json_parse_bytes(const char *json, uint64_t bytes) {
+    uint64_t values = 1;
+    bool in_string = false;
+    for (uint64_t i = 0; i < bytes; i++) {
+        if (json[i] == '"') in_string = !in_string;
+        if (in_string && json[i] == '\\') i++;
+        values += !in_string && (json[i] == ',' || json[i] == ':' || json[i] == '[' || json[i] == '{');
+    }
+    return 4096 + 6 * bytes + 1024 * values;
+}
+
+levee_status json_check_room(const char *path, const char *text, uint64_t bytes, levee_error *error) {
+    uint64_t needed = json_parse_bytes(text, bytes);
+    return ledger_has_room(needed) ? LEVEE_OK : error_out_of_memory(error, path, needed);
 }
 
 levee_status json_object_parse(json_t **object, const char *path, const char *text, uint64_t bytes,
                                levee_error *error) {
     json_error_t problem;
     *object = NULL;
+    levee_status status = json_check_room(path, text, bytes, error);
+    if (status != LEVEE_OK) return status;
     json_t *parsed = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &problem);
     if (json_is_object(parsed)) {
         *object = parsed;
         return LEVEE_OK;
     }
-    if (!parsed && !had_room(bytes)) return error_out_of_memory(error, path, bytes);
+    if (!parsed && json_error_code(&problem) == json_error_out_of_memory) return error_out_of_memory(error, path, bytes);
     if (parsed) {
         json_decref(parsed);
         return error_set(error, LEVEE_BAD_DATA, "%s: line 1, column 1: an object { ... } is needed", path);

@@ -54,6 +54,7 @@ bool json_walk_open(json_walk *w, json_span text) {
 
 static bool fail(json_walk *w) {
     w->failed = true;
+    if (w->at > w->all.bytes) w->at = w->all.bytes; /* past a last backslash */
     return false;
 }
 

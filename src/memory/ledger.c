@@ -39,13 +39,14 @@ void ledger_book(levee_category category, int64_t bytes) {
     raise_peak(LEVEE_CATEGORY_COUNT, atomic_fetch_add(&booked[LEVEE_CATEGORY_COUNT], bytes) + bytes);
 }
 
+bool ledger_has_room(uint64_t bytes) {
+    uint64_t budget = atomic_load(&budget_bytes), now = ledger_booked(LEVEE_CATEGORY_COUNT);
+    return bytes <= INT64_MAX / 2 && (budget == UINT64_MAX || now + bytes <= budget);
+}
+
 /* Books `bytes` unless that would pass the budget. */
 static bool book_within_budget(levee_category category, uint64_t bytes) {
-    uint64_t budget = atomic_load(&budget_bytes);
-    int64_t before = atomic_load(&booked[LEVEE_CATEGORY_COUNT]);
-    if (bytes > INT64_MAX / 2) return false;
-    if (budget != UINT64_MAX && before > 0 && (uint64_t)before + bytes > budget) return false;
-    if (budget != UINT64_MAX && before <= 0 && bytes > budget) return false;
+    if (!ledger_has_room(bytes)) return false;
     ledger_book(category, (int64_t)bytes);
     return true;
 }

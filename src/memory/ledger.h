@@ -8,6 +8,7 @@
 #ifndef LEVEE_MEMORY_LEDGER_H
 #define LEVEE_MEMORY_LEDGER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "levee.h"
@@ -38,6 +39,9 @@ void ledger_book(levee_category category, int64_t bytes);
 /* Bytes booked now, and the most that were ever booked at once, under a category or (LEVEE_CATEGORY_COUNT) in all. */
 uint64_t ledger_booked(levee_category category);
 uint64_t ledger_peak(levee_category category);
+
+/* Would an allocation of this size be within the budget now? */
+bool ledger_has_room(uint64_t bytes);
 
 /* From now on an allocation that would take the total past `bytes` is refused. UINT64_MAX lifts the limit. */
 void ledger_set_budget(uint64_t bytes);

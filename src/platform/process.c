@@ -16,19 +16,41 @@ static bool read_field(const char *text, const char *name, uint64_t *bytes) {
     return true;
 }
 
-bool process_memory_read(process_memory *memory) {
-    char text[4096];
+static bool read_status(char text[4096]) {
     int file = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
     if (file < 0) return false;
-    ssize_t got = read(file, text, sizeof text - 1);
+    ssize_t got = read(file, text, 4095);
     close(file);
     if (got <= 0) return false;
     text[got] = 0;
+    return true;
+}
+
+bool process_memory_read(process_memory *memory) {
+    char text[4096];
+    if (!read_status(text)) return false;
     uint64_t anonymous, shared;
     if (!read_field(text, "RssAnon:", &anonymous) || !read_field(text, "RssShmem:", &shared) ||
         !read_field(text, "RssFile:", &memory->file_bytes))
         return false;
     memory->held_bytes = anonymous + shared;
+    return true;
+}
+
+bool process_rise_begin(uint64_t *resident_bytes) {
+    char text[4096];
+    int file = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+    if (file < 0) return false;
+    bool reset = write(file, "5", 1) == 1; /* the highest resident size becomes the present one */
+    close(file);
+    return reset && read_status(text) && read_field(text, "VmRSS:", resident_bytes);
+}
+
+bool process_rise_end(uint64_t resident_bytes, uint64_t *rise_bytes) {
+    char text[4096];
+    uint64_t highest;
+    if (!read_status(text) || !read_field(text, "VmHWM:", &highest)) return false;
+    *rise_bytes = highest > resident_bytes ? highest - resident_bytes : 0;
     return true;
 }
 

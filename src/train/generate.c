@@ -33,8 +33,9 @@ static levee_status plan_both(generation *g, levee_error *error) {
     if (status != LEVEE_OK) return status;
     s->runtime_bytes += executor_bytes(&g->body_plan) + executor_bytes(&g->head_plan);
     uint64_t planned = s->lasting.total_bytes[SPACE_HOST] + arena_bytes(g);
-    if (planned <= session_plan_budget(s)) return LEVEE_OK;
-    return session_refuse(s, planned + session_unplanned_bytes(s), cache_rows, error);
+    uint64_t needed = planned + session_unplanned_bytes(s), opening = session_opening_bytes(s);
+    if (opening > needed) needed = opening;
+    return needed <= s->budget_bytes ? LEVEE_OK : session_refuse(s, needed, cache_rows, error);
 }
 
 static void arena_categories(const generation *g, uint64_t bytes[LEVEE_CATEGORY_COUNT]) {

@@ -75,15 +75,25 @@ levee_status session_warm_up(session *s, const graph *g, uint32_t capacity_token
 }
 
 levee_status session_measure(session *s, levee_error *error) {
+    uint64_t library_bytes;
+    levee_status status = s->device->settle(s->state, &library_bytes, error);
+    if (status != LEVEE_OK) return status;
     process_trim();
     process_memory now;
     if (!process_memory_read(&now))
         return error_set(error, LEVEE_INTERNAL, "/proc/self/status cannot be read, so no budget can be kept");
-    s->runtime_bytes = now.held_bytes;
+    s->runtime_bytes = now.held_bytes + library_bytes;
     return LEVEE_OK;
 }
 
 uint64_t session_unplanned_bytes(const session *s) { return s->runtime_bytes + s->reserve_bytes; }
+
+uint64_t session_opening_bytes(const session *s) {
+    process_memory now = {0};
+    process_memory_read(&now);
+    uint64_t booked = ledger_booked(LEVEE_CATEGORY_COUNT);
+    return ledger_peak(LEVEE_CATEGORY_COUNT) + (now.held_bytes > booked ? now.held_bytes - booked : s->reserve_bytes);
+}
 
 uint64_t session_plan_budget(const session *s) {
     uint64_t taken = session_unplanned_bytes(s);

@@ -28,7 +28,8 @@ typedef struct session {
     const backend *device;
     struct backend_state *state;
     uint64_t budget_bytes;
-    uint64_t runtime_bytes; /* held when session_measure was last called: all that the plans do not place */
+    uint64_t runtime_bytes; /* all that the plans do not place: held when session_measure was last called, and what
+                               libraries take inside a call */
     uint64_t reserve_bytes; /* kept free for what the libraries still take while running */
     layout lasting;
     region memory;          /* lasting values and arena, in host memory */
@@ -47,6 +48,9 @@ levee_status session_measure(session *s, levee_error *error);
 
 /* What the budget covers besides the plans: runtime and reserve. */
 uint64_t session_unplanned_bytes(const session *s);
+
+/* The most that was held so far, before the plans' memory: opening and planning a small job takes more than the job. */
+uint64_t session_opening_bytes(const session *s);
 
 /* What the plans may take: the rest; 0 when nothing is left. */
 uint64_t session_plan_budget(const session *s);

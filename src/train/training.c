@@ -76,9 +76,12 @@ static levee_status plan_within(training *t, const machine_rates *rates, uint64_
         if (status != LEVEE_OK) return status;
         s->runtime_bytes += executor_bytes(&t->planned.chosen) + executor_bytes(&t->evaluation);
         uint64_t planned = s->lasting.total_bytes[SPACE_HOST] + arena_bytes(t);
-        if (planned <= session_plan_budget(s)) return LEVEE_OK;
+        if (planned <= session_plan_budget(s)) break;
         *needed_bytes = planned + session_unplanned_bytes(s);
+        if (attempt + 1 == MOST_ATTEMPTS) return LEVEE_DOES_NOT_FIT;
     }
+    if (session_opening_bytes(s) <= budget_bytes) return LEVEE_OK;
+    *needed_bytes = session_opening_bytes(s);
     return LEVEE_DOES_NOT_FIT;
 }
 

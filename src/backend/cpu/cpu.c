@@ -84,6 +84,10 @@ static levee_status open_state(struct backend_state **result, const backend_opti
     return status;
 }
 
+static levee_status settle(struct backend_state *s, uint64_t *library_bytes, levee_error *error) {
+    return gemm_settle(s->products, library_bytes, error);
+}
+
 static compute_type compute_of(const struct backend_state *s) {
     return s->compute;
 }
@@ -116,6 +120,7 @@ const backend cpu_backend = {
     .name = "cpu",
     .open = open_state,
     .close = close_state,
+    .settle = settle,
     .compute = compute_of,
     .kernels = kernels,
     .adamw = cpu_adamw,

@@ -8,6 +8,8 @@
 #include "backend/cpu/gemm.h"
 #include "base/error.h"
 #include "memory/ledger.h"
+#include "memory/region.h"
+#include "platform/process.h"
 
 enum { TABLE_SLOTS = 4096 };
 
@@ -23,6 +25,7 @@ typedef struct primitive {
     dnnl_memory_t memory[ARGUMENTS]; /* a, b, bias, c, scratchpad */
     uint64_t scratch_bytes;
     int64_t booked_bytes;
+    bool settled; /* was run once, and what it takes inside was measured */
 } primitive;
 
 void omp_set_num_threads(int threads);
@@ -111,19 +114,11 @@ static dnnl_status_t make_attributes(dnnl_primitive_attr_t *attributes, bool acc
     return status;
 }
 
-/* Books a primitive, and what its runs take inside. The general kernels pack operands into memory of their own: the
- * bound lies above every product measured (AVX2 f32, AVX-512 f32 and bf16; n to 49152), whose most was 16 MB. */
-static void book_primitive(struct gemm *g, primitive *p, dnnl_primitive_desc_t described) {
+static void book_primitive(primitive *p, dnnl_primitive_desc_t described) {
     const char *implementation = "";
     dnnl_primitive_desc_query(described, dnnl_query_impl_info_str, 0, &implementation);
-    bool tiled = !strncmp(implementation, "brg", 3);
-    p->booked_bytes = tiled ? tile_primitive_bytes : general_primitive_bytes;
+    p->booked_bytes = !strncmp(implementation, "brg", 3) ? tile_primitive_bytes : general_primitive_bytes;
     ledger_book(LEVEE_RUNTIME, p->booked_bytes);
-    uint64_t inside = tiled ? 1024 : 64 * 1024 + 2048ull * p->key.n + 1024ull * p->key.k;
-    if (inside > 16ull * 1024 * 1024) inside = 16ull * 1024 * 1024;
-    if (inside <= g->inside_bytes) return;
-    ledger_book(LEVEE_RUNTIME, (int64_t)(inside - g->inside_bytes));
-    g->inside_bytes = inside;
 }
 
 /* Fills a free slot; oneDNN's own status, so that "no bf16 here" can be told from a failure. */
@@ -147,7 +142,7 @@ static dnnl_status_t primitive_make(struct gemm *g, primitive *p, const primitiv
         d[4] = *dnnl_primitive_desc_query_md(described, dnnl_query_scratchpad_md, 0);
         p->scratch_bytes = dnnl_memory_desc_get_size(&d[4]);
         p->key = *key;
-        book_primitive(g, p, described);
+        book_primitive(p, described);
     }
     for (unsigned i = 0; i < ARGUMENTS && status == dnnl_success; i++)
         status = dnnl_memory_create(&p->memory[i], &d[i], g->engine, DNNL_MEMORY_NONE);
@@ -210,4 +205,43 @@ levee_status primitive_run(const struct gemm *g, const primitive_key *key, const
 bool gemm_has_bf16(struct gemm *g) {
     primitive_key key = {.m = 32, .n = 32, .k = 32, .type = DTYPE_BF16};
     return primitive_prepare(g, &key, NULL) == LEVEE_OK;
+}
+
+static void book_inside(struct gemm *g, uint64_t bytes) {
+    if (bytes <= g->inside_bytes) return;
+    ledger_book(LEVEE_RUNTIME, (int64_t)(bytes - g->inside_bytes));
+    g->inside_bytes = bytes;
+}
+
+/* Runs a primitive on zeros, which may be read wherever nothing was written, and so take no memory. */
+static levee_status settle(struct gemm *g, primitive *p, levee_error *error) {
+    const primitive_key *k = &p->key;
+    uint64_t largest = (uint64_t)k->m * k->k, c_bytes = (uint64_t)k->m * k->n * sizeof(float), resident, rise;
+    if ((uint64_t)k->k * k->n > largest) largest = (uint64_t)k->k * k->n;
+    if (k->n > largest) largest = k->n;
+    region zeros = {0};
+    float *c = ledger_alloc(LEVEE_RUNTIME, c_bytes);
+    void *scratch = ledger_alloc(LEVEE_RUNTIME, p->scratch_bytes);
+    levee_status status = region_open(&zeros, largest * sizeof(float), error);
+    if (status == LEVEE_OK) status = region_commit(&zeros, largest * sizeof(float), error);
+    if (!c || !scratch) status = error_out_of_memory(error, "a first matrix product", c_bytes + p->scratch_bytes);
+    /* The first run takes what stays; the second shows what comes and goes. */
+    for (unsigned run = 0; run < 2 && status == LEVEE_OK; run++) {
+        bool known = process_rise_begin(&resident);
+        status = primitive_run(g, k, zeros.base, zeros.base, (const float *)(const void *)zeros.base, c, scratch, error);
+        if (status == LEVEE_OK && known && run && process_rise_end(resident, &rise)) book_inside(g, rise);
+    }
+    region_close(&zeros);
+    ledger_free(c);
+    ledger_free(scratch);
+    p->settled = status == LEVEE_OK;
+    return status;
+}
+
+levee_status gemm_settle(struct gemm *g, uint64_t *inside_bytes, levee_error *error) {
+    levee_status status = LEVEE_OK;
+    for (uint32_t i = 0; i < TABLE_SLOTS && status == LEVEE_OK; i++)
+        if (g->table[i].run && !g->table[i].settled) status = settle(g, &g->table[i], error);
+    *inside_bytes = g->inside_bytes;
+    return status;
 }

@@ -16,7 +16,7 @@ struct gemm {
     struct dnnl_engine *engine;
     struct dnnl_stream *stream;
     struct primitive *table; /* open addressing */
-    uint64_t inside_bytes;   /* booked for what oneDNN takes inside a call: the most that any product takes */
+    uint64_t inside_bytes;   /* booked for what oneDNN takes inside a call: the most that any product took */
 };
 
 /* Makes the primitive of a key unless it is there. */
