@@ -26,13 +26,16 @@ measure() { # model type tokens checkpoint budget
     "$levee" train --model "$1" --data "$work/train.jsonl" --fine-tune-type $type --batch-size 1 --iters 1 --val-batches 0 \
         --dtype f32 --max-seq-length $(($3 + 1)) --grad-checkpoint "$4" --memory "$5" --adapter-path "$work/out" >"$work/log" 2>&1 ||
         { tail -n 1 "$work/log" >&2; return 1; }
+    # The budget held, or the run says otherwise in its last line.
+    tail -n 1 "$work/log" | grep -q ': held$' && verdict=held || verdict='NOT HELD'
+    tail -n 1 "$work/out/metrics.jsonl" | awk -F'[:,]' -v verdict="$verdict" '{
+        for (i = 1; i < NF; i++) { if ($i == "\"predicted_bytes\"") p = $(i + 1); if ($i == "\"peak_bytes\"") m = $(i + 1) }
+        printf "%.1f %.1f %+.1f %+.2f %s", p / 1048576, m / 1048576, (m - p) / 1048576, 100 * (m - p) / p, verdict }'
     rm -rf "$work/out"
-    sed -nE 's/^peak memory: predicted ([0-9.]+) (.iB), measured ([0-9.]+) (.iB) \(([^)]*)\), budget ([0-9.]+ .iB): (.*)/\1 \2 \3 \4 \5 \7/p' "$work/log" |
-        awk '{ p = $1 * ($2 == "GiB" ? 1024 : 1); m = $3 * ($4 == "GiB" ? 1024 : 1); printf "%.1f %.1f %s %s", p, m, $5 $6, $7 }'
 }
 
-echo '| model | type | tokens a pass | --grad-checkpoint | budget, MiB | predicted, MiB | measured, MiB | difference, MiB | budget |'
-echo '|---|---|---:|---|---:|---:|---:|---:|---|'
+echo '| model | type | tokens a pass | --grad-checkpoint | budget, MiB | predicted, MiB | measured, MiB | difference, MiB | difference, % | budget |'
+echo '|---|---|---:|---|---:|---:|---:|---:|---:|---|'
 for model; do
     for type in lora head last-4 full; do
         for tokens in 512 2048; do
@@ -45,8 +48,7 @@ for model; do
                 set -- $result
                 [ $checkpoint = off ] && most=${1%.*}
                 [ $checkpoint = all ] && least=${1%.*}
-                difference=$(awk -v p="$1" -v m="$2" 'BEGIN { printf "%+.1f", m - p }')
-                echo "| $(basename "$model") | $type | $tokens | $checkpoint | $budget | $1 | $2 | $difference | $4 |"
+                echo "| $(basename "$model") | $type | $tokens | $checkpoint | $budget | $1 | $2 | $3 | $4 | $5 |"
             done
         done
     done

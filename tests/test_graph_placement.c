@@ -11,6 +11,7 @@
 #include "data/batch.h"
 #include "memory/ledger.h"
 #include "model/parameters.h"
+#include "memory/pool.h"
 #include "scratch.h"
 #include "train/optimizer.h"
 #include "train/session.h"
@@ -231,6 +232,7 @@ static void compare_types(void **state) {
 }
 
 int main(void) {
+    pool_hook_json();
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(compare_types, scratch_setup, scratch_teardown)};
     return cmocka_run_group_tests_name("graph placement", tests, NULL, NULL);
 }

@@ -6,9 +6,10 @@
 #include "backend/cpu/gemm_primitive.h"
 
 /* Measured for 576 x 1536 on Zen 4: tiles of 8, 32, 128 and 512 rows run at 130, 195, 223 and 225 GFLOP/s in f32 and
- * at 230, 372, 435 and 449 in bf16, so that larger ones gain nothing. */
-enum { LADDER_STEPS = 4, SMALLEST_TILE = 8, LARGEST_PADDED_TILE = 128 };
-static const uint32_t ladder[LADDER_STEPS] = {512, 128, 32, SMALLEST_TILE};
+ * at 230, 372, 435 and 449 in bf16, so larger ones gain nothing. With 512 rows oneDNN's AVX2 products also take a MiB and
+ * more inside each call (measured on Zen 3), with 128 nothing. */
+enum { LADDER_STEPS = 3, SMALLEST_TILE = 8 };
+static const uint32_t ladder[LADDER_STEPS] = {128, 32, SMALLEST_TILE};
 
 /* Tiles that go through scratch are chosen no larger than this in all. */
 static const uint64_t tile_scratch_bytes = 4ull * 1024 * 1024;
@@ -52,8 +53,7 @@ static void choose_tiles(tiling *t) {
     t->largest = t->padded = SMALLEST_TILE;
     for (unsigned i = LADDER_STEPS; i-- > 0;) {
         if (ladder[i] * copied <= tile_scratch_bytes) t->largest = ladder[i];
-        if (ladder[i] <= LARGEST_PADDED_TILE &&
-            ladder[i] * (t->first_row_bytes + t->second_row_bytes) <= tile_scratch_bytes)
+        if (ladder[i] * (t->first_row_bytes + t->second_row_bytes) <= tile_scratch_bytes)
             t->padded = ladder[i];
     }
     uint32_t most_padded = SMALLEST_TILE, most = SMALLEST_TILE;
