@@ -12,6 +12,7 @@
 #include <jansson.h>
 
 #include "memory/ledger.h"
+#include "memory/pool.h"
 #include "text/tokenizer.h"
 
 static levee_error error;
@@ -168,6 +169,7 @@ int main(void) {
         cmocka_unit_test(refuses_bad_files),
         cmocka_unit_test(matches_hugging_face),
     };
+    pool_hook_json();
     if (!mkdtemp(directory)) return 1;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     char path[256];
