@@ -23,7 +23,7 @@ object = $(patsubst %.c,$(BUILD)/objects/%.o,$(1))
 LIB_OBJECTS := $(call object,$(LIB_SOURCES))
 TESTS       := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
 
-.PHONY: all help deps check-deps demo test golden bench install uninstall format lint asan tsan clean
+.PHONY: all help deps check-deps demo test golden bench install uninstall format lint asan tsan valgrind clean
 all: $(BUILD)/levee $(BUILD)/liblevee.so
 
 help: ## list the targets
@@ -114,6 +114,9 @@ asan: ## run the tests under AddressSanitizer, LeakSanitizer and UBSan
 
 tsan: ## run the tests under ThreadSanitizer
 	$(MAKE) BUILD=build-tsan CFLAGS='-O1 -g' SANITIZE='-fsanitize=thread' test
+
+valgrind: $(BUILD)/levee $(TESTS) ## train, evaluate and generate under valgrind, and the tests that need no time
+	@tests/valgrind.sh $(BUILD)/levee $(filter-out %_products %_attention %_kernels %_pack %_dataset %_allocations %_order,$(TESTS))
 
 clean: ## remove what was built
 	rm -rf build build-asan build-tsan
