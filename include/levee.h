@@ -28,13 +28,13 @@ extern "C" {
 /* The values are the exit codes of the command line. */
 typedef enum levee_status {
     LEVEE_OK = 0,
-    LEVEE_USAGE = 2,           /* an option or a configuration key is wrong */
-    LEVEE_BAD_DATA = 65,       /* a file is there, but its content cannot be used */
-    LEVEE_MISSING_INPUT = 66,  /* a file is not there or cannot be read */
-    LEVEE_DOES_NOT_FIT = 69,   /* the job, or one allocation, does not fit the budget */
-    LEVEE_INTERNAL = 70,       /* a promise of ours was broken */
-    LEVEE_IO_ERROR = 74,       /* writing or reading failed half-way */
-    LEVEE_STOPPED = 75,        /* stopped early; what was saved can be resumed */
+    LEVEE_USAGE = 2,          /* an option or a configuration key is wrong */
+    LEVEE_BAD_DATA = 65,      /* a file is there, but its content cannot be used */
+    LEVEE_MISSING_INPUT = 66, /* a file is not there or cannot be read */
+    LEVEE_DOES_NOT_FIT = 69,  /* the job, or one allocation, does not fit the budget */
+    LEVEE_INTERNAL = 70,      /* a promise of ours was broken */
+    LEVEE_IO_ERROR = 74,      /* writing or reading failed half-way */
+    LEVEE_STOPPED = 75,       /* stopped early; what was saved can be resumed */
 } levee_status;
 
 enum { LEVEE_ERROR_BYTES = 1024 };
@@ -46,16 +46,16 @@ typedef struct levee_error {
 
 /* What a byte is for. */
 typedef enum levee_category {
-    LEVEE_WEIGHTS,      /* frozen parameters held in memory (a mapped file is not held) */
-    LEVEE_TRAINABLE,    /* parameters that train */
+    LEVEE_WEIGHTS,   /* frozen parameters held in memory (a mapped file is not held) */
+    LEVEE_TRAINABLE, /* parameters that train */
     LEVEE_GRADIENTS,
-    LEVEE_OPTIMIZER,    /* moments */
+    LEVEE_OPTIMIZER, /* moments */
     LEVEE_ACTIVATIONS,
-    LEVEE_WORKSPACE,    /* scratch of the running operator */
-    LEVEE_DATA,         /* token batches, indices */
+    LEVEE_WORKSPACE, /* scratch of the running operator */
+    LEVEE_DATA,      /* token batches, indices */
     LEVEE_TOKENIZER,
-    LEVEE_IO,           /* buffers between us and files */
-    LEVEE_RUNTIME,      /* code, stacks, libraries, bookkeeping */
+    LEVEE_IO,      /* buffers between us and files */
+    LEVEE_RUNTIME, /* code, stacks, libraries, bookkeeping */
     LEVEE_CATEGORY_COUNT
 } levee_category;
 
@@ -100,8 +100,8 @@ typedef struct levee_shape {
     unsigned hidden_size, intermediate_size, layers, heads, kv_heads;
 } levee_shape;
 
-/* Writes a Llama model directory of random f32 weights, with a byte-level tokenizer of 256 bytes and two special tokens. A
- * directory that holds a model already is refused. */
+/* Writes a Llama model directory of random f32 weights, with a byte-level tokenizer of 256 bytes and two special
+ * tokens. A directory that holds a model already is refused. */
 levee_status levee_init(const char *directory, const levee_shape *shape, uint64_t seed, levee_error *error);
 
 #if defined(__GNUC__)

@@ -1,7 +1,8 @@
 /* golden DIR...: compares the engine with what PyTorch and PEFT computed on the same weights.
  *
- * Each folder is a model directory with golden.json and golden.safetensors: logits, loss, every gradient, LoRA gradients and
- * trajectories of 20 steps (full, LoRA, head only). Prints "quantity error bound" a line; exits 0 only if all hold. */
+ * Each folder is a model directory with golden.json and golden.safetensors: logits, loss, every gradient, LoRA
+ * gradients and trajectories of 20 steps (full, LoRA, head only). Prints "quantity error bound" a line; exits 0 only
+ * if all hold. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -105,7 +106,8 @@ static uint64_t fill_batch(const golden *g, batch *b) {
     return b->targets;
 }
 
-static void compare_gradients(golden *g, const training *t, const char *prefix, const char *suffix, const char *label) {
+static void compare_gradients(golden *g, const training *t, const char *prefix, const char *suffix,
+                              const char *label) {
     double worst = 0;
     char worst_name[VALUE_NAME_BYTES] = "none", name[256];
     unsigned compared = 0;
@@ -142,7 +144,9 @@ static void match_frequencies(const golden *g, const session *s) {
     dtype_convert(DTYPE_F32, frequencies, g->frequency_type, rounded, count);
 }
 
-static double number(const json_t *object, const char *key) { return json_number_value(json_object_get(object, key)); }
+static double number(const json_t *object, const char *key) {
+    return json_number_value(json_object_get(object, key));
+}
 
 static optimizer_settings read_optimizer(const json_t *trajectory) {
     const json_t *o = json_object_get(trajectory, "optimizer"), *betas = json_object_get(o, "betas");
@@ -353,8 +357,8 @@ static double logits_difference(golden *g, dtype frequency_type, dtype *stored_t
     return difference;
 }
 
-/* Casting a PyTorch model to bf16 and back also rounds its RoPE frequencies, which loading one in bf16 does not. Both kinds
- * of golden exist; the logits tell which this is, and everything else is then compared in that precision. */
+/* Casting a PyTorch model to bf16 and back also rounds its RoPE frequencies, which loading one in bf16 does not. Both
+ * kinds of golden exist; the logits tell which this is, and everything else is then compared in that precision. */
 static void check_logits(golden *g) {
     dtype stored = DTYPE_F32, ignored;
     double difference = logits_difference(g, DTYPE_F32, &stored);

@@ -1,5 +1,5 @@
-/* held FILE COMMAND...: runs a command and writes the most bytes that it ever held (RssAnon + RssShmem, read from outside
- * about every half millisecond) into FILE. Exits as the command does. */
+/* held FILE COMMAND...: runs a command and writes the most bytes that it ever held (RssAnon + RssShmem, read from
+ * outside about every half millisecond) into FILE. Exits as the command does. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -19,9 +19,7 @@ enum { TOKEN_COUNTS = sizeof token_counts / sizeof *token_counts };
 static const operator_parameters no_parameters;
 
 /* Reads one f32 of a buffer in double. */
-static double at(const kernel_buffer *b, uint64_t i) {
-    return (double)((const float *)b->data)[i];
-}
+static double at(const kernel_buffer *b, uint64_t i) { return (double)((const float *)b->data)[i]; }
 
 /* For arguments so small or large that only each element's own size can judge it. */
 static void check_each(const char *what, const float *is, const double *should, uint64_t count, double relative,
@@ -234,9 +232,7 @@ static void test_rope(void **unused) {
 
 /* --- SwiGLU, and the sum of two --- */
 
-static double swiglu(double gate, double up) {
-    return gate / (1 + exp(-gate)) * up;
-}
+static double swiglu(double gate, double up) { return gate / (1 + exp(-gate)) * up; }
 
 /* By a central difference: each element depends on its own gate alone. */
 static double swiglu_slope(double gate, double up) {

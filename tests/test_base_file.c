@@ -38,7 +38,8 @@ static void reads_small_files(void **state) {
     scratch_expect("it does not", LEVEE_OK, "", file_read(path, content, 9, &bytes, &error), &error);
     assert_int_equal(bytes, 10);
     assert_string_equal(content, "");
-    scratch_expect("empty", LEVEE_OK, "", file_read(scratch_text(*state, "none", ""), content, 9, &bytes, &error), &error);
+    scratch_expect("empty", LEVEE_OK, "", file_read(scratch_text(*state, "none", ""), content, 9, &bytes, &error),
+                   &error);
     assert_int_equal(bytes, 0);
 }
 
@@ -244,16 +245,11 @@ static void makes_directories(void **state) {
 int main(void) {
     pool_hook_json();
     const struct CMUnitTest tests[] = {
-        SCRATCH_TEST(reads_small_files),
-        SCRATCH_TEST(copies_files),
-        SCRATCH_TEST(refuses_what_is_no_file),
-        SCRATCH_TEST(maps_files),
-        SCRATCH_TEST(replaces_only_on_commit),
-        SCRATCH_TEST(leaves_strangers_alone),
-        SCRATCH_TEST(holds_the_promised_length),
-        SCRATCH_TEST(writes_large_files_in_slices),
-        SCRATCH_TEST(survives_a_failing_write),
-        SCRATCH_TEST(reports_unusable_targets),
+        SCRATCH_TEST(reads_small_files),         SCRATCH_TEST(copies_files),
+        SCRATCH_TEST(refuses_what_is_no_file),   SCRATCH_TEST(maps_files),
+        SCRATCH_TEST(replaces_only_on_commit),   SCRATCH_TEST(leaves_strangers_alone),
+        SCRATCH_TEST(holds_the_promised_length), SCRATCH_TEST(writes_large_files_in_slices),
+        SCRATCH_TEST(survives_a_failing_write),  SCRATCH_TEST(reports_unusable_targets),
         SCRATCH_TEST(makes_directories),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

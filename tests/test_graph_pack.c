@@ -189,9 +189,7 @@ typedef struct llama {
     uint32_t rope;
 } llama;
 
-static uint64_t rows_of(const llama *m, uint64_t columns) {
-    return 4 * columns * m->shape->tokens;
-}
+static uint64_t rows_of(const llama *m, uint64_t columns) { return 4 * columns * m->shape->tokens; }
 
 enum { RANK = 8, PANEL_BYTES = 3000000 };
 

@@ -1,5 +1,5 @@
-/* A backend with memory of its own, made of the processor's kernels: every value reaches it by a copy that the graph holds,
- * and training on it gives the very bits that training on host memory gives. */
+/* A backend with memory of its own, made of the processor's kernels: every value reaches it by a copy that the graph
+ * holds, and training on it gives the very bits that training on host memory gives. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,8 +10,8 @@
 
 #include "data/batch.h"
 #include "memory/ledger.h"
-#include "model/parameters.h"
 #include "memory/pool.h"
+#include "model/parameters.h"
 #include "scratch.h"
 #include "train/optimizer.h"
 #include "train/session.h"
@@ -81,7 +81,8 @@ static void make_graph(graph *g, session *model, const trainable_set *set, value
     bool *recompute = ledger_alloc_array(LEVEE_RUNTIME, loss.value_count, sizeof *recompute);
     assert_non_null(recompute);
     for (uint32_t i = 0; i < loss.node_count; i++)
-        if (loss.nodes[i].kind == OPERATOR_RMSNORM && loss.nodes[i].layer >= 0) recompute[loss.nodes[i].out[0]] = true;
+        if (loss.nodes[i].kind == OPERATOR_RMSNORM && loss.nodes[i].layer >= 0)
+            recompute[loss.nodes[i].out[0]] = true;
     graph recomputed;
     succeed(graph_recompute(&recomputed, &loss, recompute, &error));
     succeed(graph_insert_copies(g, &recomputed, &error));
@@ -101,7 +102,8 @@ static void take_memory(trained *t) {
     }
 }
 
-static void open_training(trained *t, session *model, const backend *device, const trainable_set *set, value_space space) {
+static void open_training(trained *t, session *model, const backend *device, const trainable_set *set,
+                          value_space space) {
     memset(t, 0, sizeof *t);
     make_graph(&t->g, model, set, space);
     succeed(layout_make(&t->lasting, &t->g, true, &error));
@@ -113,8 +115,12 @@ static void open_training(trained *t, session *model, const backend *device, con
         memory.bytes[s] = t->memory[s].bytes;
     }
     succeed(executor_bind(&t->bound, &t->planned, device->kernels, model->state, &memory, &error));
-    optimizer_settings settings = {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = 0.01,
-                                   .bias_correction = true, .max_gradient_norm = 1.0};
+    optimizer_settings settings = {.beta1 = 0.9,
+                                   .beta2 = 0.999,
+                                   .epsilon = 1e-8,
+                                   .weight_decay = 0.01,
+                                   .bias_correction = true,
+                                   .max_gradient_norm = 1.0};
     optimizer_open(&t->updates, &settings, &t->lasting, t->memory[space].base, device, model->state);
 }
 
@@ -217,12 +223,13 @@ static void compare_types(void **state) {
     levee_shape shape = {.hidden_size = 32, .intermediate_size = 48, .layers = 3, .heads = 4, .kv_heads = 2};
     succeed(levee_init(directory, &shape, 9, &error));
     session model;
-    session_options options = {.model_directory = directory, .budget_bytes = 1ull << 30,
-                               .device = {.threads = 2, .compute = COMPUTE_F32}};
+    session_options options = {
+        .model_directory = directory, .budget_bytes = 1ull << 30, .device = {.threads = 2, .compute = COMPUTE_F32}};
     succeed(session_open(&model, &options, false, &error));
     trainable_set lora = {.type = FINE_TUNE_LORA, .last_layers = 2, .rank = 4, .scale = 2, .dropout = 0.25f};
     for (unsigned p = 0; p < PROJECTION_COUNT; p++) lora.projections[p] = true;
-    trainable_set full = {.type = FINE_TUNE_FULL, .last_layers = UINT32_MAX}, last = {.type = FINE_TUNE_FULL, .last_layers = 1};
+    trainable_set full = {.type = FINE_TUNE_FULL, .last_layers = UINT32_MAX},
+                  last = {.type = FINE_TUNE_FULL, .last_layers = 1};
     trainable_set head = {.type = FINE_TUNE_HEAD};
     compare(&model, &lora);
     compare(&model, &full);
@@ -233,6 +240,7 @@ static void compare_types(void **state) {
 
 int main(void) {
     pool_hook_json();
-    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(compare_types, scratch_setup, scratch_teardown)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(compare_types, scratch_setup, scratch_teardown)};
     return cmocka_run_group_tests_name("graph placement", tests, NULL, NULL);
 }

@@ -140,11 +140,19 @@ static void keeps_the_budget(void **state) {
     json_decref(object);
 }
 
-/* What a parse takes out of a pool, all that it frees included, stays below the bound, for texts made to take much. */
+/* What a parse takes out of a pool, all that it frees included, stays below the bound, for texts made to take much.
+ */
 static void bounds_what_parsing_takes(void **state) {
     (void)state;
-    static const char *const units[] = {"{},", "[],", "0,", "\"\",", "{\"\":{\"\":[]}},", "\"\\u00e9\",", "1.5e300,",
-                                        "\"a long string that has to be collected, copied and kept, again and again\","};
+    static const char *const units[] = {
+        "{},",
+        "[],",
+        "0,",
+        "\"\",",
+        "{\"\":{\"\":[]}},",
+        "\"\\u00e9\",",
+        "1.5e300,",
+        "\"a long string that has to be collected, copied and kept, again and again\","};
     for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
         enum { COUNT = 3000 };
         size_t length = strlen(units[u]);
@@ -215,13 +223,29 @@ static void walks_over_values(void **state) {
 
 static void walk_stops_at_what_is_not_json(void **state) {
     (void)state;
-    static const char *const texts[] = {"[1",       "[1,",     "[1,]",     "[,1]",     "[1 2]",  "{",         "{\"a\"",
-                                        "{\"a\":", "{\"a\":}", "{\"a\" 1}", "{a:1}", "{\"a\":1,}", "{\"a\":1 \"b\":2}",
-                                        "[\"open]", "[\"\\",  "[[1]",     "{\"a\":1]", "[1}"};
+    static const char *const texts[] = {"[1",
+                                        "[1,",
+                                        "[1,]",
+                                        "[,1]",
+                                        "[1 2]",
+                                        "{",
+                                        "{\"a\"",
+                                        "{\"a\":",
+                                        "{\"a\":}",
+                                        "{\"a\" 1}",
+                                        "{a:1}",
+                                        "{\"a\":1,}",
+                                        "{\"a\":1 \"b\":2}",
+                                        "[\"open]",
+                                        "[\"\\",
+                                        "[[1]",
+                                        "{\"a\":1]",
+                                        "[1}"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         json_span key, value;
         json_walk walk = walk_of(texts[i]);
-        while (json_walk_next(&walk, &key, &value)) {}
+        while (json_walk_next(&walk, &key, &value)) {
+        }
         if (!walk.failed) fail_msg("%s was taken for JSON", texts[i]);
         assert_false(json_walk_next(&walk, &key, &value));
         assert_true(walk.at <= walk.all.bytes);
@@ -233,9 +257,14 @@ static void walk_stops_at_what_is_not_json(void **state) {
 int main(void) {
     pool_hook_json();
     const struct CMUnitTest tests[] = {
-        SCRATCH_TEST(names_the_place),      SCRATCH_TEST(bounds_depth_and_size),   SCRATCH_TEST(reads_checked_fields),
-        SCRATCH_TEST(writes_what_it_reads), SCRATCH_TEST(keeps_the_budget),        SCRATCH_TEST(bounds_what_parsing_takes),
-        SCRATCH_TEST(pool_overflows_to_the_heap), SCRATCH_TEST(walks_over_values),
+        SCRATCH_TEST(names_the_place),
+        SCRATCH_TEST(bounds_depth_and_size),
+        SCRATCH_TEST(reads_checked_fields),
+        SCRATCH_TEST(writes_what_it_reads),
+        SCRATCH_TEST(keeps_the_budget),
+        SCRATCH_TEST(bounds_what_parsing_takes),
+        SCRATCH_TEST(pool_overflows_to_the_heap),
+        SCRATCH_TEST(walks_over_values),
         SCRATCH_TEST(walk_stops_at_what_is_not_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

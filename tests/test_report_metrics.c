@@ -21,10 +21,21 @@ static uint64_t planned[LEVEE_CATEGORY_COUNT];
 
 static step_report sample(void) {
     for (unsigned c = 0; c < LEVEE_CATEGORY_COUNT; c++) planned[c] = 1000 + c;
-    return (step_report){.step = 3, .steps = 9, .loss = 2.5, .learning_rate = 1e-4, .gradient_norm = 0.75,
-                         .tokens_per_second = 1234.5, .seconds = 0.5, .validation_loss = NAN, .tokens = 617,
-                         .trained_tokens = 1851, .held_bytes = 50ull << 20, .peak_bytes = 51ull << 20,
-                         .predicted_bytes = 52ull << 20, .budget_bytes = UINT64_C(5) << 30, .planned_bytes = planned,
+    return (step_report){.step = 3,
+                         .steps = 9,
+                         .loss = 2.5,
+                         .learning_rate = 1e-4,
+                         .gradient_norm = 0.75,
+                         .tokens_per_second = 1234.5,
+                         .seconds = 0.5,
+                         .validation_loss = NAN,
+                         .tokens = 617,
+                         .trained_tokens = 1851,
+                         .held_bytes = 50ull << 20,
+                         .peak_bytes = 51ull << 20,
+                         .predicted_bytes = 52ull << 20,
+                         .budget_bytes = UINT64_C(5) << 30,
+                         .planned_bytes = planned,
                          .passes = 2};
 }
 
@@ -61,9 +72,18 @@ static void writes_json_lines(void **state) {
     const struct {
         const char *key;
         double expected;
-    } numbers[] = {{"step", 3}, {"loss", 2.5}, {"learning_rate", 1e-4}, {"grad_norm", 0.75}, {"tokens", 617},
-                   {"trained_tokens", 1851}, {"tokens_per_second", 1234.5}, {"seconds", 0.5}, {"passes", 2},
-                   {"held_bytes", 50 << 20}, {"peak_bytes", 51 << 20}, {"predicted_bytes", 52 << 20},
+    } numbers[] = {{"step", 3},
+                   {"loss", 2.5},
+                   {"learning_rate", 1e-4},
+                   {"grad_norm", 0.75},
+                   {"tokens", 617},
+                   {"trained_tokens", 1851},
+                   {"tokens_per_second", 1234.5},
+                   {"seconds", 0.5},
+                   {"passes", 2},
+                   {"held_bytes", 50 << 20},
+                   {"peak_bytes", 51 << 20},
+                   {"predicted_bytes", 52 << 20},
                    {"budget_bytes", 5.0 * (1 << 30)}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         assert_number(line, numbers[i].key, numbers[i].expected);

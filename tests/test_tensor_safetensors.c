@@ -202,7 +202,8 @@ static void refuses_bad_declarations(void **state) {
     file_writer w;
     levee_error error;
     assert_int_equal(file_writer_open(&w, path, NULL), LEVEE_OK);
-    scratch_expect("garbled", LEVEE_INTERNAL, "UTF-8", safetensors_write_header(&w, scratch_describe, garbled, 1, &error), &error);
+    scratch_expect("garbled", LEVEE_INTERNAL, "UTF-8",
+                   safetensors_write_header(&w, scratch_describe, garbled, 1, &error), &error);
     file_writer_abandon(&w);
     assert_false(file_exists(path));
 }

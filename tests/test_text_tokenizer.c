@@ -32,9 +32,11 @@ static const char piece_file[] =
     "{\"added_tokens\":[{\"id\":0,\"content\":\"<s>\",\"special\":true,\"normalized\":false}],"
     "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"_\"},"
     "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"_\"}]},\"pre_tokenizer\":null,"
-    "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}},"
+    "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}"
+    "},"
     "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"special_tokens\":{\"<s>\":{\"id\":\"<s>\",\"ids\":[0]}}},"
-    "\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":\"_\"},\"content\":\" \"},"
+    "\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":\"_\"},"
+    "\"content\":\" \"},"
     "{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]},"
     "\"model\":{\"type\":\"BPE\",\"unk_token\":\"<s>\",\"byte_fallback\":true,\"fuse_unk\":true,"
     "\"vocab\":{\"<s>\":0,\"_\":1,\"a\":2,\"b\":3,\"ab\":4,\"_ab\":5,\"<0xC3>\":6,\"<0xA9>\":7},"
@@ -95,7 +97,8 @@ static void refuses_bad_files(void **state) {
         {"{\"pre_tokenizer\":{\"type\":\"Bert\"},\"model\":{}}", "Bert"},
         {"{\"normalizer\":{\"type\":\"Nmt\"},\"model\":{}}", "Nmt"},
         {"{\"decoder\":{\"type\":\"CTC\"},\"model\":{}}", "CTC"},
-        {"{\"pre_tokenizer\":{\"type\":\"Split\",\"behavior\":\"Isolated\",\"pattern\":{\"Regex\":\"(\"}},\"model\":{}}",
+        {"{\"pre_tokenizer\":{\"type\":\"Split\",\"behavior\":\"Isolated\",\"pattern\":{\"Regex\":\"(\"}},\"model\":{"
+         "}}",
          "regular expression"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -111,7 +114,8 @@ static void refuses_bad_files(void **state) {
 static void compare_ids(tokenizer *t, const json_t *row, const char *key, bool special, int number) {
     const json_t *text = json_object_get(row, "text"), *wanted = json_object_get(row, key);
     token_list ids = {0};
-    assert_int_equal(tokenizer_encode(t, json_string_value(text), json_string_length(text), special, &ids, &error), LEVEE_OK);
+    assert_int_equal(tokenizer_encode(t, json_string_value(text), json_string_length(text), special, &ids, &error),
+                     LEVEE_OK);
     bool same = ids.count == json_array_size(wanted);
     for (size_t i = 0; same && i < ids.count; i++)
         same = ids.ids[i] == (uint32_t)json_integer_value(json_array_get(wanted, i));
@@ -131,7 +135,7 @@ static void compare_ids(tokenizer *t, const json_t *row, const char *key, bool s
 static void matches_hugging_face(void **state) {
     (void)state;
     static const char *const folders[] = {"tokenizers/bpe-gpt2", "tokenizers/bpe-llama3", "tokenizers/bpe-qwen2",
-                                          "tokenizers/phi-2", "tokenizers/phi-3-mini", "models/stories260k"};
+                                          "tokenizers/phi-2",    "tokenizers/phi-3-mini", "models/stories260k"};
     const char *shared = getenv("LEVEE_SHARED") ? getenv("LEVEE_SHARED") : "../shared/data";
     if (access(shared, R_OK)) {
         print_message("%s is not here\n", shared);

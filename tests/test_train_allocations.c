@@ -1,6 +1,7 @@
-/* The step loop takes no memory: every call to the allocator and to mmap between the third step and the last is counted by
- * the library that makes it. Levee's own code and what it calls of libc must make none; oneDNN, OpenMP and the C++ runtime
- * may, but give everything back. Runs levee_train with saves, validation, dropout and several passes a step. */
+/* The step loop takes no memory: every call to the allocator and to mmap between the third step and the last is
+ * counted by the library that makes it. Levee's own code and what it calls of libc must make none; oneDNN, OpenMP and
+ * the C++ runtime may, but give everything back. Runs levee_train with saves, validation, dropout and several passes
+ * a step. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -122,8 +123,8 @@ static void set(levee_options *options, const char *key, const char *value) {
 static void write_rows(const char *directory, const char *name, unsigned count) {
     char text[4096] = "";
     for (unsigned i = 0; i < count; i++)
-        snprintf(text + strlen(text), sizeof text - strlen(text), "{\"text\": \"row %u: %.*s\"}\n", i, (int)(i * 7 % 40),
-                 "the tide comes in and the tide goes out \\u00e9");
+        snprintf(text + strlen(text), sizeof text - strlen(text), "{\"text\": \"row %u: %.*s\"}\n", i,
+                 (int)(i * 7 % 40), "the tide comes in and the tide goes out \\u00e9");
     scratch_text(directory, name, text);
 }
 
@@ -163,9 +164,10 @@ static void step_loop_takes_no_memory(void **state) {
         assert_non_null(options);
         assert_true(file_join(result, directory, kinds[k]));
         const char *const given[][2] = {
-            {"model", model}, {"data", data}, {"adapter_path", result}, {"fine_tune_type", kinds[k]}, {"iters", "24"},
-            {"batch_size", "6"}, {"memory", "40MiB"}, {"steps_per_report", "1"}, {"steps_per_eval", "5"},
-            {"save_every", "7"}, {"dropout", "0.1"}, {"num_layers", "-1"}, {"threads", "2"}};
+            {"model", model},        {"data", data},      {"adapter_path", result}, {"fine_tune_type", kinds[k]},
+            {"iters", "24"},         {"batch_size", "6"}, {"memory", "40MiB"},      {"steps_per_report", "1"},
+            {"steps_per_eval", "5"}, {"save_every", "7"}, {"dropout", "0.1"},       {"num_layers", "-1"},
+            {"threads", "2"}};
         for (unsigned i = 0; i < sizeof given / sizeof *given; i++) set(options, given[i][0], given[i][1]);
         char last[] = "step 24/";
         scratch_expect(kinds[k], LEVEE_OK, "", levee_train(options, watch_steps, last, &error), &error);

@@ -19,9 +19,7 @@ static double constant_rate(const double *a, double n) {
 }
 
 /* linear_schedule(init, end, steps) */
-static double linear_rate(const double *a, double n) {
-    return fmin(n, a[2]) * ((a[1] - a[0]) / a[2]) + a[0];
-}
+static double linear_rate(const double *a, double n) { return fmin(n, a[2]) * ((a[1] - a[0]) / a[2]) + a[0]; }
 
 /* cosine_decay(init, decay_steps, end = 0) */
 static double cosine_rate(const double *a, double n) {
@@ -29,14 +27,10 @@ static double cosine_rate(const double *a, double n) {
 }
 
 /* step_decay(init, decay_rate, step_size) */
-static double step_rate(const double *a, double n) {
-    return a[0] * pow(a[1], floor(n / a[2]));
-}
+static double step_rate(const double *a, double n) { return a[0] * pow(a[1], floor(n / a[2])); }
 
 /* exponential_decay(init, decay_rate) */
-static double exponential_rate(const double *a, double n) {
-    return a[0] * pow(a[1], n);
-}
+static double exponential_rate(const double *a, double n) { return a[0] * pow(a[1], n); }
 
 static const struct {
     schedule curve;

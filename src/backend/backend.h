@@ -1,7 +1,7 @@
 /* A backend: a table of operator kernels, the memory they work on, and the optimizer's kernels.
  *
- * The trainer and the executor know only this table. A backend that works in a space of its own gets its values there by
- * copy operators, which the graph inserts. */
+ * The trainer and the executor know only this table. A backend that works in a space of its own gets its values there
+ * by copy operators, which the graph inserts. */
 #ifndef LEVEE_BACKEND_BACKEND_H
 #define LEVEE_BACKEND_BACKEND_H
 
@@ -16,8 +16,8 @@ typedef struct backend_options {
 } backend_options;
 
 /* One AdamW update of `count` elements; all arrays f32. Decay is decoupled: p -= learning_rate * weight_decay * p.
- * Moments are bias-corrected by the given factors: m / first_correction, v / second_correction. `gradient_scale` is the
- * clipping factor. The gradient is set to zero afterwards. */
+ * Moments are bias-corrected by the given factors: m / first_correction, v / second_correction. `gradient_scale` is
+ * the clipping factor. The gradient is set to zero afterwards. */
 typedef struct adamw_update {
     float *parameters, *gradients, *first_moments, *second_moments;
     uint64_t count;
@@ -29,8 +29,8 @@ typedef struct backend {
     const char *name;
     levee_status (*open)(struct backend_state **state, const backend_options *options, levee_error *error);
     void (*close)(struct backend_state *state);
-    /* Runs what was prepared since the last call once, so that what libraries keep is held from then on; *library_bytes is
-     * the most that they take inside one call and give back. */
+    /* Runs what was prepared since the last call once, so that what libraries keep is held from then on;
+     * *library_bytes is the most that they take inside one call and give back. */
     levee_status (*settle)(struct backend_state *state, uint64_t *library_bytes, levee_error *error);
     compute_type (*compute)(const struct backend_state *state); /* never AUTO */
     kernel_table kernels;

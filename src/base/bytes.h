@@ -7,8 +7,8 @@
 
 enum { BYTES_TEXT = 32 };
 
-/* Reads "600MiB", "1.5GiB", "2GB", "64k" or a plain number of bytes. KiB, MiB, GiB, TiB (and K, M, G, T alone) are powers of
- * 1024, kB, MB, GB, TB of 1000; case does not matter. False for anything else. */
+/* Reads "600MiB", "1.5GiB", "2GB", "64k" or a plain number of bytes. KiB, MiB, GiB, TiB (and K, M, G, T alone) are
+ * powers of 1024, kB, MB, GB, TB of 1000; case does not matter. False for anything else. */
 bool bytes_parse(const char *text, uint64_t *bytes);
 
 /* Writes "583.2 MiB" into buffer, and returns it. */

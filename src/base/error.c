@@ -33,6 +33,6 @@ levee_status error_context(levee_error *error, const char *format, ...) {
 
 void error_describe_refusal(levee_error *error, const char *what, uint64_t bytes) {
     error_set(error, LEVEE_DOES_NOT_FIT,
-                     "%s: %llu bytes were refused by the memory budget or the system; give a larger --memory",
-                     what, (unsigned long long)bytes);
+              "%s: %llu bytes were refused by the memory budget or the system; give a larger --memory", what,
+              (unsigned long long)bytes);
 }

@@ -18,9 +18,7 @@ bool file_join(char path[FILE_PATH_BYTES], const char *directory, const char *na
     return length > 0 && length < FILE_PATH_BYTES;
 }
 
-bool file_exists(const char *path) {
-    return access(path, F_OK) == 0;
-}
+bool file_exists(const char *path) { return access(path, F_OK) == 0; }
 
 bool file_is_directory(const char *path) {
     struct stat status;
@@ -152,9 +150,7 @@ levee_status file_writer_write(file_writer *w, const void *data, uint64_t bytes,
     return LEVEE_OK;
 }
 
-void file_writer_promise(file_writer *w, uint64_t bytes) {
-    w->promised_bytes = bytes;
-}
+void file_writer_promise(file_writer *w, uint64_t bytes) { w->promised_bytes = bytes; }
 
 /* A rename lasts only once the directory that holds the name has reached the disk. */
 static levee_status sync_directory(const char *path, levee_error *error) {

@@ -36,9 +36,7 @@ static inline random_block random_philox(uint64_t seed, uint32_t a, uint32_t b, 
 }
 
 /* A word as a number in [0, 1): its upper 24 bits, so that the result is exact and never rounds up to 1. */
-static inline float random_unit(uint32_t word) {
-    return (float)(word >> 8) * 0x1p-24f;
-}
+static inline float random_unit(uint32_t word) { return (float)(word >> 8) * 0x1p-24f; }
 
 /* The block's first word: 32 independent bits. */
 uint32_t random_bits(uint64_t seed, uint32_t a, uint32_t b, uint32_t c, uint32_t d);

@@ -74,7 +74,8 @@ static levee_status read_options(levee_options *options, int count, char **argum
             status = levee_options_set(options, key, given, error);
         } else {
             error->status = status = LEVEE_USAGE;
-            snprintf(error->message, sizeof error->message, "'%.80s': options begin with --; see levee --help", arguments[i]);
+            snprintf(error->message, sizeof error->message, "'%.80s': options begin with --; see levee --help",
+                     arguments[i]);
         }
     }
     return status;

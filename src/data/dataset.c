@@ -150,9 +150,7 @@ static levee_status fingerprint_tokenizer(dataset *d, uint64_t *fingerprint, lev
 }
 
 /* Rows 0, 1, 2, 4, 8, ... are the sample: few, spread, and known while the rows go by. */
-static bool is_in_sample(uint64_t number) {
-    return (number & (number - 1)) == 0;
-}
+static bool is_in_sample(uint64_t number) { return (number & (number - 1)) == 0; }
 
 /* Whether the sample's rows still give the tokens that they gave when the index was made. */
 static bool sample_matches(dataset *d) {
@@ -246,7 +244,8 @@ static levee_status build_index(dataset *d, const index_key *key, levee_error *e
 
 /* Takes what dataset_read will need, so that it takes nothing later. */
 static levee_status reserve(dataset *d, levee_error *error) {
-    levee_status status = rows_reserve(d->source, d->index.totals.longest_bytes, d->index.totals.most_parse_bytes, error);
+    levee_status status =
+        rows_reserve(d->source, d->index.totals.longest_bytes, d->index.totals.most_parse_bytes, error);
     if (status != LEVEE_OK) return status;
     uint64_t capacity = d->index.totals.longest_uncut;
     uint32_t *ids = ledger_alloc_array(LEVEE_DATA, capacity, sizeof *ids);
@@ -311,29 +310,17 @@ void dataset_close(dataset *d) {
     ledger_free(d);
 }
 
-uint64_t dataset_rows(const dataset *d) {
-    return d->index.totals.rows;
-}
+uint64_t dataset_rows(const dataset *d) { return d->index.totals.rows; }
 
-uint64_t dataset_short_rows(const dataset *d) {
-    return d->index.totals.short_rows;
-}
+uint64_t dataset_short_rows(const dataset *d) { return d->index.totals.short_rows; }
 
-uint64_t dataset_cut_rows(const dataset *d) {
-    return d->index.totals.cut_rows;
-}
+uint64_t dataset_cut_rows(const dataset *d) { return d->index.totals.cut_rows; }
 
-uint64_t dataset_tokens(const dataset *d) {
-    return d->index.totals.tokens;
-}
+uint64_t dataset_tokens(const dataset *d) { return d->index.totals.tokens; }
 
-uint32_t dataset_longest(const dataset *d) {
-    return d->index.totals.longest;
-}
+uint32_t dataset_longest(const dataset *d) { return d->index.totals.longest; }
 
-uint32_t dataset_row_tokens(const dataset *d, uint64_t number) {
-    return d->index.entries[number].tokens;
-}
+uint32_t dataset_row_tokens(const dataset *d, uint64_t number) { return d->index.entries[number].tokens; }
 
 levee_status dataset_read(dataset *d, uint64_t number, uint32_t *ids, uint32_t *count, levee_error *error) {
     *count = 0;

@@ -2,8 +2,8 @@
  *
  * Opening goes through the file once, tokenising each row, to learn how long the rows are; what it learns is kept in
  * an index file (index.h) and reused as long as source, tokenizer and options are the same. From then on a data set
- * holds its longest row, as bytes, as JSON and as tokens, whatever the size of the file: rows are read one at a time, in
- * any order, without taking memory.
+ * holds its longest row, as bytes, as JSON and as tokens, whatever the size of the file: rows are read one at a time,
+ * in any order, without taking memory.
  *
  * Rows of fewer than 2 tokens predict nothing. They are counted and left out: they have no number, so that no batch
  * can consist of them.

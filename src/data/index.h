@@ -28,14 +28,14 @@ typedef struct index_key {
 /* Sums over the entries, and over the rows that have none because they are too short. */
 typedef struct index_totals {
     uint64_t rows;
-    uint64_t tokens;        /* after cutting */
-    uint64_t cut_rows;      /* that were longer than max_sequence_tokens */
-    uint64_t short_rows;    /* that have fewer than 2 tokens, and no entry */
-    uint64_t longest_uncut; /* most tokens of a row, before cutting, short ones included */
-    uint32_t longest;       /* most tokens of a row, after cutting */
-    uint32_t longest_bytes; /* most bytes of a row in the source */
+    uint64_t tokens;           /* after cutting */
+    uint64_t cut_rows;         /* that were longer than max_sequence_tokens */
+    uint64_t short_rows;       /* that have fewer than 2 tokens, and no entry */
+    uint64_t longest_uncut;    /* most tokens of a row, before cutting, short ones included */
+    uint32_t longest;          /* most tokens of a row, after cutting */
+    uint32_t longest_bytes;    /* most bytes of a row in the source */
     uint64_t most_parse_bytes; /* of memory for parsing a row */
-    uint64_t sample_hash;   /* of the tokens of a few rows: notices a changed tokenizer or source */
+    uint64_t sample_hash;      /* of the tokens of a few rows: notices a changed tokenizer or source */
 } index_totals;
 
 typedef struct index_summary {

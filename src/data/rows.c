@@ -39,9 +39,7 @@ struct row_reader {
     pool json; /* of the current row, because its text points into it */
 };
 
-static bool is_white(char byte) {
-    return byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n';
-}
+static bool is_white(char byte) { return byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n'; }
 
 /* `bytes` without the white space at the end. */
 static uint64_t trimmed(const char *text, uint64_t bytes) {
@@ -249,8 +247,7 @@ static const char *json_type_name(const json_t *value) {
 }
 
 /* Takes the text out of the parsed object, or says why there is none. */
-static levee_status text_of_object(const row_reader *r, const json_t *object, text_row *current,
-                                   levee_error *error) {
+static levee_status text_of_object(const row_reader *r, const json_t *object, text_row *current, levee_error *error) {
     if (!json_is_object(object)) {
         return bad_row(r, current, error, "the row is %s, not an object; write it as {\"text\": \"...\"}",
                        json_type_name(object));

@@ -28,7 +28,8 @@ static void unpoison_spaces(const executor *e) {
 }
 
 static void unpoison_buffer(const kernel_buffer *buffer) {
-    if (buffer->data) ASAN_UNPOISON_MEMORY_REGION(buffer->data, dtype_bytes(buffer->type, buffer->rows * buffer->cols));
+    if (buffer->data)
+        ASAN_UNPOISON_MEMORY_REGION(buffer->data, dtype_bytes(buffer->type, buffer->rows * buffer->cols));
 }
 
 static void unpoison_declared(const kernel_call *call) {
@@ -63,20 +64,19 @@ static levee_status bind_instruction(executor *e, uint32_t index, kernel_table k
     instruction *bound = &e->instructions[index];
     *bound = (instruction){.kernel = kernels[n->kind], .kind = n->kind, .layer = n->layer};
     plan_describe_call(&bound->call, &p->g, n, p->capacity_tokens);
-    levee_status status =
-        bound->kernel->prepare ? bound->kernel->prepare(e->state, &bound->call, error) : LEVEE_OK;
+    levee_status status = bound->kernel->prepare ? bound->kernel->prepare(e->state, &bound->call, error) : LEVEE_OK;
     if (status != LEVEE_OK) return error_context(error, "preparing %s", operator_name(n->kind));
     for (unsigned i = 0; i < KERNEL_INPUTS; i++) {
         if (n->in[i] == NO_VALUE) continue;
         bound->call.in[i].data = executor_data(e, n->in[i]);
         if (!bound->call.in[i].data)
-            return error_set(error, LEVEE_INTERNAL, "the model's files hold no tensor %s", p->g.values[n->in[i]].name);
+            return error_set(error, LEVEE_INTERNAL, "the model's files hold no tensor %s",
+                             p->g.values[n->in[i]].name);
     }
     for (unsigned i = 0; i < KERNEL_OUTPUTS; i++) {
         if (n->out[i] == NO_VALUE) continue;
         if (p->g.values[n->out[i]].space == SPACE_MAPPED)
-            return error_set(error, LEVEE_INTERNAL, "%s would write into the model's file",
-                             operator_name(n->kind));
+            return error_set(error, LEVEE_INTERNAL, "%s would write into the model's file", operator_name(n->kind));
         bound->call.out[i].data = executor_data(e, n->out[i]);
     }
     bound->call.scratch_bytes = p->scratch_bytes[index];
@@ -113,8 +113,7 @@ levee_status executor_run(executor *e, const pass_scalars *pass, levee_error *er
         const instruction *next = &e->instructions[i];
         unpoison_declared(&next->call);
         status = next->kernel->run(e->state, &next->call, error);
-        if (status != LEVEE_OK)
-            error_context(error, "%s of layer %d", operator_name(next->kind), (int)next->layer);
+        if (status != LEVEE_OK) error_context(error, "%s of layer %d", operator_name(next->kind), (int)next->layer);
         poison_spaces(e);
     }
     unpoison_spaces(e);

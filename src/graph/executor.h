@@ -31,8 +31,8 @@ typedef struct executor {
     pass_scalars pass; /* of the running pass: the calls point here */
 } executor;
 
-/* Binds a plan to memory and has the backend prepare each operator. The plan, the state and the memory must outlive the
- * executor. executor_close frees, and accepts a zeroed executor. The executor must not move while it is bound. */
+/* Binds a plan to memory and has the backend prepare each operator. The plan, the state and the memory must outlive
+ * the executor. executor_close frees, and accepts a zeroed executor. The executor must not move while it is bound. */
 levee_status executor_bind(executor *e, const plan *planned, kernel_table kernels, struct backend_state *state,
                            const executor_memory *memory, levee_error *error);
 void executor_close(executor *e);

@@ -8,7 +8,7 @@
 /* The state of one differentiation. gradients[v] is the gradient of v collected so far, or NO_VALUE. */
 typedef struct differentiation {
     graph *g;
-    bool *needed;         /* does a parameter lie behind this value? */
+    bool *needed; /* does a parameter lie behind this value? */
     value_id *gradients;
     uint32_t value_count; /* of the forward graph; values made later need no gradient */
 } differentiation;
@@ -167,13 +167,27 @@ static void differentiate_node(differentiation *d, const node *f) {
     if (out == NO_VALUE || out >= d->value_count || d->gradients[out] == NO_VALUE) return;
     value_id dy = d->gradients[out];
     switch (f->kind) {
-    case OPERATOR_EMBEDDING: differentiate_embedding(d, f, dy); break;
-    case OPERATOR_RMSNORM: differentiate_rmsnorm(d, f, dy); break;
-    case OPERATOR_LINEAR: differentiate_linear(d, f, dy); break;
-    case OPERATOR_LORA: differentiate_lora(d, f, dy); break;
-    case OPERATOR_ROPE: differentiate_rope(d, f, dy); break;
-    case OPERATOR_ATTENTION: differentiate_attention(d, f, dy); break;
-    case OPERATOR_SWIGLU: differentiate_swiglu(d, f, dy); break;
+    case OPERATOR_EMBEDDING:
+        differentiate_embedding(d, f, dy);
+        break;
+    case OPERATOR_RMSNORM:
+        differentiate_rmsnorm(d, f, dy);
+        break;
+    case OPERATOR_LINEAR:
+        differentiate_linear(d, f, dy);
+        break;
+    case OPERATOR_LORA:
+        differentiate_lora(d, f, dy);
+        break;
+    case OPERATOR_ROPE:
+        differentiate_rope(d, f, dy);
+        break;
+    case OPERATOR_ATTENTION:
+        differentiate_attention(d, f, dy);
+        break;
+    case OPERATOR_SWIGLU:
+        differentiate_swiglu(d, f, dy);
+        break;
     case OPERATOR_ADD:
         for (unsigned i = 0; i < 2; i++)
             if (needs(d, f->in[i])) collect(d, f, f->in[i], dy);
@@ -189,8 +203,7 @@ static void find_needed(differentiation *d) {
     for (uint32_t i = 0; i < d->g->node_count; i++) {
         const node *n = &d->g->nodes[i];
         bool any = false;
-        for (unsigned k = 0; k < KERNEL_INPUTS; k++)
-            any = any || (n->in[k] != NO_VALUE && d->needed[n->in[k]]);
+        for (unsigned k = 0; k < KERNEL_INPUTS; k++) any = any || (n->in[k] != NO_VALUE && d->needed[n->in[k]]);
         for (unsigned k = 0; k < KERNEL_OUTPUTS; k++)
             if (n->out[k] != NO_VALUE) d->needed[n->out[k]] = any;
     }

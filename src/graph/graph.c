@@ -41,10 +41,13 @@ static bool make_room(graph *g, void **array, uint32_t count, uint32_t *capacity
 
 static value_space natural_space(const graph *g, value_role role) {
     switch (role) {
-    case VALUE_WEIGHT: return SPACE_MAPPED;
+    case VALUE_WEIGHT:
+        return SPACE_MAPPED;
     case VALUE_INPUT:
-    case VALUE_CONSTANT: return SPACE_HOST;
-    default: return g->compute_space;
+    case VALUE_CONSTANT:
+        return SPACE_HOST;
+    default:
+        return g->compute_space;
     }
 }
 

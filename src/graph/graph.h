@@ -1,11 +1,11 @@
 /* A model as a static list of coarse operators over values.
  *
- * Glossary. A value is one tensor of the graph: what it is for (role), where it lies (space), its type and shape. A node
- * is one operator with its inputs and outputs. Nodes run in the order in which they stand; each activation is written by
- * exactly one node. A pass is one run over all nodes, for one micro-batch.
+ * Glossary. A value is one tensor of the graph: what it is for (role), where it lies (space), its type and shape. A
+ * node is one operator with its inputs and outputs. Nodes run in the order in which they stand; each activation is
+ * written by exactly one node. A pass is one run over all nodes, for one micro-batch.
  *
- * Building. The functions that add to a graph never fail on their own: the first failure is kept, later calls do nothing
- * and return NO_VALUE, and graph_status tells at the end. So a model's builder reads like the model.
+ * Building. The functions that add to a graph never fail on their own: the first failure is kept, later calls do
+ * nothing and return NO_VALUE, and graph_status tells at the end. So a model's builder reads like the model.
  *
  * Ownership. A graph owns its arrays (category `runtime`); graph_close frees them and accepts a zeroed graph. */
 #ifndef LEVEE_GRAPH_GRAPH_H
@@ -35,7 +35,7 @@ typedef struct value {
     value_role role;
     value_space space;
     dtype type;
-    bool per_token;    /* rows is the plan's capacity, known only when planned */
+    bool per_token; /* rows is the plan's capacity, known only when planned */
     uint64_t rows, cols;
     int32_t layer;     /* NO_LAYER outside the layers */
     value_id gradient; /* of a parameter; else NO_VALUE */
@@ -82,24 +82,25 @@ uint64_t graph_value_bytes(const value *v, uint32_t capacity);
 /* Which input an operator's output shares its buffer with. */
 typedef enum sharing { SHARING_NONE, SHARING_ALLOWED, SHARING_REQUIRED } sharing;
 
-/* How output `output` of an operator may or must share the buffer of an input (kernel.h: "add", "may be"), and which. */
+/* How output `output` of an operator may or must share the buffer of an input (kernel.h: "add", "may be"), and which.
+ */
 sharing operator_sharing(operator_kind kind, unsigned output, unsigned *input);
 
 /* True when an output is added to instead of overwritten. */
 bool operator_accumulates(operator_kind kind, unsigned output);
 
 /* Appends the backward operators for the parameters that train, and nothing else: the head's loss becomes loss and
- * gradient in one, and every node between it and a parameter gets its gradient, last node first. Call once, on a graph that
- * ends in OPERATOR_HEAD_LOSS. */
+ * gradient in one, and every node between it and a parameter gets its gradient, last node first. Call once, on a
+ * graph that ends in OPERATOR_HEAD_LOSS. */
 levee_status graph_differentiate(graph *g, levee_error *error);
 
-/* Makes `result` (closed by the caller) from a differentiated graph: activations marked in `recompute` (one flag a value)
- * are not kept for the backward part but computed again there, right before their first use. */
+/* Makes `result` (closed by the caller) from a differentiated graph: activations marked in `recompute` (one flag a
+ * value) are not kept for the backward part but computed again there, right before their first use. */
 levee_status graph_recompute(graph *result, const graph *source, const bool *recompute, levee_error *error);
 
 /* Makes `result` from a graph, with a copy before each use of a value that is not in the compute space, and a copy of
- * each output to the host. On a graph whose values are all within reach (mapped and host, computed on the host) it only
- * copies the graph. */
+ * each output to the host. On a graph whose values are all within reach (mapped and host, computed on the host) it
+ * only copies the graph. */
 levee_status graph_insert_copies(graph *result, const graph *source, levee_error *error);
 
 #endif

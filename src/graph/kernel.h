@@ -4,11 +4,11 @@
  * buffers of a per-token value have `rows` = capacity. [T, n] is row-major, contiguous, f32 unless said otherwise.
  * Weights may be f32, f16 or bf16 and are [out, in]; trainable parameters and gradients are f32.
  *
- * Rules for every kernel. It reads its inputs, writes its outputs and uses call->scratch, nothing else. It leaves rows
- * from T on untouched and never reads them. It allocates nothing. Outputs marked "accumulates" are added to; all others
- * are overwritten. `add` in a list of inputs is optional (its `data` is NULL when absent): the output is then that value
- * plus the operator's result, and the output's buffer is the very buffer of `add`. An output marked "may be X" can share
- * the buffer of input X, which is then dead after the call.
+ * Rules for every kernel. It reads its inputs, writes its outputs and uses call->scratch, nothing else. It leaves
+ * rows from T on untouched and never reads them. It allocates nothing. Outputs marked "accumulates" are added to; all
+ * others are overwritten. `add` in a list of inputs is optional (its `data` is NULL when absent): the output is then
+ * that value plus the operator's result, and the output's buffer is the very buffer of `add`. An output marked "may
+ * be X" can share the buffer of input X, which is then dead after the call.
  *
  * The CPU backend is the specification of every operator. */
 #ifndef LEVEE_GRAPH_KERNEL_H
@@ -44,8 +44,8 @@ typedef enum operator_kind {
      * drop keeps an element with probability 1 - dropout and scales it by 1 / (1 - dropout). */
     OPERATOR_LORA,
     /* in: dy [T, out], x [T, in], u [T, r], A, B, add [T, in], examples, positions (as above)
-     * out: dx [T, in] = add + drop'(scale * dy B A), or absent (data NULL); gradient of A [r, in], accumulates; gradient of
-     * B [out, r], accumulates. drop' multiplies by the mask of the forward pass. */
+     * out: dx [T, in] = add + drop'(scale * dy B A), or absent (data NULL); gradient of A [r, in], accumulates;
+     * gradient of B [out, r], accumulates. drop' multiplies by the mask of the forward pass. */
     OPERATOR_LORA_GRADIENT,
     /* in: positions i32 [T], inverse_frequencies [head_dim / 2]  out: table [T, head_dim]: cosines, then sines, of
      * position * inverse_frequency */
@@ -59,9 +59,10 @@ typedef enum operator_kind {
     OPERATOR_ATTENTION,
     /* in: do, q, k, v, o, log_sum_exp, starts  out: dq, dk, dv */
     OPERATOR_ATTENTION_GRADIENT,
-    /* Generation. in: q [T, heads * head_dim], k, v [T, kv_heads * head_dim], positions i32 [T], cached keys and cached
-     * values [cache_rows, kv_heads * head_dim]  out: o; the caches, which are written at rows positions[t].
-     * Row t attends to cache rows max(0, positions[t] - window + 1) .. positions[t]. The caches are outputs 1 and 2. */
+    /* Generation. in: q [T, heads * head_dim], k, v [T, kv_heads * head_dim], positions i32 [T], cached keys and
+     * cached values [cache_rows, kv_heads * head_dim]  out: o; the caches, which are written at rows positions[t].
+     * Row t attends to cache rows max(0, positions[t] - window + 1) .. positions[t]. The caches are outputs 1 and 2.
+     */
     OPERATOR_ATTENTION_CACHED,
     /* in: gate, up [T, n]  out: y [T, n] = gate * sigmoid(gate) * up, may be gate */
     OPERATOR_SWIGLU,
@@ -70,10 +71,11 @@ typedef enum operator_kind {
     /* in: a, b [T, n]  out: a + b, may be a */
     OPERATOR_ADD,
     /* The output head and the cross-entropy, on chunks of `chunk_tokens` rows, so that logits never exist whole.
-     * in: x [T, h], weight [V, h], labels i32 [T]  out: losses [T]: -log softmax(x weight^T)[label], 0 where label < 0 */
+     * in: x [T, h], weight [V, h], labels i32 [T]  out: losses [T]: -log softmax(x weight^T)[label], 0 where label <
+     * 0 */
     OPERATOR_HEAD_LOSS,
-    /* in: x, weight, labels  out: losses [T]; dx [T, h] or absent; gradient of the weight [V, h] (accumulates) or absent.
-     * The gradients are those of loss_scale * sum(losses); rows with label < 0 give zero. */
+    /* in: x, weight, labels  out: losses [T]; dx [T, h] or absent; gradient of the weight [V, h] (accumulates) or
+     * absent. The gradients are those of loss_scale * sum(losses); rows with label < 0 give zero. */
     OPERATOR_HEAD_LOSS_GRADIENT,
     OPERATOR_COUNT
 } operator_kind;
@@ -82,20 +84,20 @@ const char *operator_name(operator_kind kind);
 
 /* What of an operator is fixed when the graph is built; fields that an operator does not know are zero. */
 typedef struct operator_parameters {
-    float epsilon;          /* RMSNORM */
-    float scale;            /* LORA: alpha / rank; ATTENTION: 1 / sqrt(head_dim) */
-    float dropout;          /* LORA: probability to drop, in [0, 1) */
-    uint32_t site;          /* LORA: number of this place in the model, part of the key of its random numbers */
-    uint32_t heads;         /* ROPE: heads in x; ATTENTION: query heads */
-    uint32_t kv_heads;      /* ATTENTION */
-    uint32_t head_dim;      /* ROPE, ATTENTION */
-    uint32_t window;        /* ATTENTION: rows seen back, itself included; UINT32_MAX when there is no window */
-    bool inverse;           /* ROPE */
-    uint32_t chunk_tokens;  /* HEAD_LOSS */
+    float epsilon;         /* RMSNORM */
+    float scale;           /* LORA: alpha / rank; ATTENTION: 1 / sqrt(head_dim) */
+    float dropout;         /* LORA: probability to drop, in [0, 1) */
+    uint32_t site;         /* LORA: number of this place in the model, part of the key of its random numbers */
+    uint32_t heads;        /* ROPE: heads in x; ATTENTION: query heads */
+    uint32_t kv_heads;     /* ATTENTION */
+    uint32_t head_dim;     /* ROPE, ATTENTION */
+    uint32_t window;       /* ATTENTION: rows seen back, itself included; UINT32_MAX when there is no window */
+    bool inverse;          /* ROPE */
+    uint32_t chunk_tokens; /* HEAD_LOSS */
 } operator_parameters;
 
 typedef struct kernel_buffer {
-    void *data;    /* NULL for an absent optional buffer, and for every buffer during `scratch` and `prepare` */
+    void *data; /* NULL for an absent optional buffer, and for every buffer during `scratch` and `prepare` */
     dtype type;
     bool present;  /* false for an absent optional buffer, also during `scratch` and `prepare` */
     uint64_t rows; /* a per-token value: the plan's capacity */

@@ -1,8 +1,8 @@
 /* The layout of what lives as long as the run: constants, parameters, gradients, moments and caches.
  *
- * It lies below the activations of every plan, at the same offsets whatever the plan, so that plans can be exchanged in
- * the middle of a run. Parameters lie contiguously in the order of the graph, layer by layer; gradients and both moments
- * mirror them element by element, so that one fused update serves all:
+ * It lies below the activations of every plan, at the same offsets whatever the plan, so that plans can be exchanged
+ * in the middle of a run. Parameters lie contiguously in the order of the graph, layer by layer; gradients and both
+ * moments mirror them element by element, so that one fused update serves all:
  *
  *   gradient offset of p   = gradients_offset + (offset of p - parameters_offset)
  *   first moment of p      = first_moments_offset + (offset of p - parameters_offset)

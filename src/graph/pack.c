@@ -64,9 +64,7 @@ typedef struct packer {
     uint64_t looks; /* done so far */
 } packer;
 
-static bool is_long_lived(const member *m) {
-    return m->last_span - m->first_span >= LONG_LIVED;
-}
+static bool is_long_lived(const member *m) { return m->last_span - m->first_span >= LONG_LIVED; }
 
 /* Raises `offset` past the blocks of a shelf that are in the way of m, as far as they begin below its end. */
 static uint64_t rise(packer *p, shelf *s, const member *m, uint64_t offset) {

@@ -24,7 +24,8 @@ static value_id add_copy(graph *g, value_id from, value_space space, value_role 
     return to;
 }
 
-/* Inputs and constants are copied once and kept; weights stream: each use brings its own copy, which dies after it. */
+/* Inputs and constants are copied once and kept; weights stream: each use brings its own copy, which dies after it.
+ */
 static bool copied_once(value_role role) { return role == VALUE_INPUT || role == VALUE_CONSTANT; }
 
 levee_status graph_insert_copies(graph *result, const graph *source, levee_error *error) {

@@ -60,7 +60,8 @@ static void find_uses(const graph *g, lifetimes *l) {
         }
 }
 
-/* Lets outputs take over the buffers of inputs that die at the same node, where the operator requires or allows it. */
+/* Lets outputs take over the buffers of inputs that die at the same node, where the operator requires or allows it.
+ */
 static levee_status share_buffers(const graph *g, lifetimes *l, levee_error *error) {
     for (uint32_t i = 0; i < g->node_count; i++) {
         const node *n = &g->nodes[i];
@@ -103,8 +104,8 @@ static levee_status lifetimes_make(const graph *g, lifetimes *l, levee_error *er
     return share_buffers(g, l, error);
 }
 
-/* Packs the values of one space, and the operators' scratch when it is the space they work in. An estimate stops at the
- * lower bound and gives no offsets. */
+/* Packs the values of one space, and the operators' scratch when it is the space they work in. An estimate stops at
+ * the lower bound and gives no offsets. */
 static levee_status pack_space(plan *p, const lifetimes *l, value_space space, uint64_t base, bool estimate,
                                levee_error *error) {
     const graph *g = &p->g;
@@ -203,8 +204,7 @@ static levee_status build(plan *result, const graph *g, const layout *lasting, u
         kernel_call call;
         plan_describe_call(&call, &result->g, &result->g.nodes[i], capacity_tokens);
         if (!k)
-            status = error_set(error, LEVEE_INTERNAL, "this backend has no %s",
-                               operator_name(g->nodes[i].kind));
+            status = error_set(error, LEVEE_INTERNAL, "this backend has no %s", operator_name(g->nodes[i].kind));
         else if (k->scratch)
             result->scratch_bytes[i] = k->scratch(state, &call);
     }

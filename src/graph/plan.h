@@ -1,7 +1,7 @@
 /* A plan: every byte of a pass over one graph, for one capacity in tokens.
  *
- * Each space is one range of addresses: the layout's lasting values first, then the plan's arena, in which activations,
- * inputs, outputs and the scratch of each operator have offsets by their lifetimes:
+ * Each space is one range of addresses: the layout's lasting values first, then the plan's arena, in which
+ * activations, inputs, outputs and the scratch of each operator have offsets by their lifetimes:
  *
  *   bytes of a space = layout.total_bytes[space] + plan.arena_bytes[space]
  *
@@ -18,8 +18,8 @@ typedef struct plan {
     uint64_t *scratch_offsets; /* [node_count] from the base of the compute space */
     uint64_t *scratch_bytes;   /* [node_count] */
     uint64_t arena_bytes[SPACE_COUNT];
-    uint64_t lower_bound_bytes[SPACE_COUNT]; /* of the arena: the most bytes live at once */
-    uint32_t peak_node;                      /* where that is, in the compute space */
+    uint64_t lower_bound_bytes[SPACE_COUNT];       /* of the arena: the most bytes live at once */
+    uint32_t peak_node;                            /* where that is, in the compute space */
     uint64_t category_bytes[LEVEE_CATEGORY_COUNT]; /* of the arena, all spaces: activations, workspace, data */
 } plan;
 

@@ -9,12 +9,12 @@
 
 /* What a tensor of a layer is, as far as computing it again goes. */
 typedef enum tensor_class {
-    CLASS_NORM,       /* normalised rows */
-    CLASS_SWIGLU,     /* the product that feeds the down projection */
-    CLASS_GATE_UP,    /* the two projections that feed it */
+    CLASS_NORM,    /* normalised rows */
+    CLASS_SWIGLU,  /* the product that feeds the down projection */
+    CLASS_GATE_UP, /* the two projections that feed it */
     CLASS_QUERY_KEY_VALUE,
-    CLASS_ATTENTION,  /* its output and log-sum-exp */
-    CLASS_RESIDUAL,   /* the sum between attention and the feed-forward part */
+    CLASS_ATTENTION, /* its output and log-sum-exp */
+    CLASS_RESIDUAL,  /* the sum between attention and the feed-forward part */
     CLASS_COUNT,
     CLASS_NONE = CLASS_COUNT
 } tensor_class;
@@ -36,8 +36,8 @@ typedef struct search {
     bool *recompute;        /* a value's flag in the graph being tried */
     candidate *candidates;  /* in the order in which they are taken */
     uint32_t candidate_count;
-    double weight_bytes_decoded;  /* per pass, forward and backward */
-    double head_bytes;            /* of the head's weight, read for each chunk */
+    double weight_bytes_decoded; /* per pass, forward and backward */
+    double head_bytes;           /* of the head's weight, read for each chunk */
 } search;
 
 static double product_flops_token(const graph *g, const node *n) {

@@ -2,8 +2,8 @@
  * activations are computed again instead of kept, chosen together by the estimated time of a step.
  *
  * Recomputation is chosen per layer and per tensor. The tensors of a layer fall into classes (norms, SwiGLU product,
- * projections, attention, residual); classes are taken in the order of bytes saved per nanosecond of computing them again,
- * layer by layer, until the plan fits. */
+ * projections, attention, residual); classes are taken in the order of bytes saved per nanosecond of computing them
+ * again, layer by layer, until the plan fits. */
 #ifndef LEVEE_GRAPH_SEARCH_H
 #define LEVEE_GRAPH_SEARCH_H
 

@@ -37,7 +37,8 @@ levee_status json_object_parse(json_t **object, const char *path, const char *te
         *object = parsed;
         return LEVEE_OK;
     }
-    if (!parsed && json_error_code(&problem) == json_error_out_of_memory) return error_out_of_memory(error, path, bytes);
+    if (!parsed && json_error_code(&problem) == json_error_out_of_memory)
+        return error_out_of_memory(error, path, bytes);
     if (parsed) {
         json_decref(parsed);
         return error_set(error, LEVEE_BAD_DATA, "%s: line 1, column 1: an object { ... } is needed", path);
@@ -49,8 +50,8 @@ levee_status json_object_parse(json_t **object, const char *path, const char *te
                      problem.text);
 }
 
-/* A small file is read, because one that is cut while it is mapped would end the process; and so that reading it takes no
- * memory. */
+/* A small file is read, because one that is cut while it is mapped would end the process; and so that reading it
+ * takes no memory. */
 levee_status json_object_read(json_t **object, const char *path, uint64_t limit_bytes, levee_error *error) {
     char small[32768];
     uint64_t bytes;
@@ -64,8 +65,7 @@ levee_status json_object_read(json_t **object, const char *path, uint64_t limit_
     if (bytes <= sizeof small) return json_object_parse(object, path, small, bytes, error);
     file_mapping text;
     status = file_map(&text, path, error);
-    if (status == LEVEE_OK)
-        status = json_object_parse(object, path, (const char *)text.data, text.bytes, error);
+    if (status == LEVEE_OK) status = json_object_parse(object, path, (const char *)text.data, text.bytes, error);
     file_unmap(&text);
     return status;
 }
@@ -124,9 +124,7 @@ void json_refuse(json_reader *r, const char *key, const char *format, ...) {
                           r->section ? "." : "", key, problem);
 }
 
-bool json_is_absent(const json_t *value) {
-    return !value || json_is_null(value);
-}
+bool json_is_absent(const json_t *value) { return !value || json_is_null(value); }
 
 const json_t *json_find(const json_reader *r, const char *key) {
     const json_t *value = json_object_get(r->object, key);

@@ -17,11 +17,13 @@
 /* A configuration file is never larger; a larger one is something else under its name. */
 enum { JSON_FILE_LIMIT_BYTES = 16 * 1024 * 1024 };
 
-/* The most memory that the library takes to parse a text, what it frees meanwhile included, rounded up generously: strings
- * are collected in a buffer that doubles and then copied, and each value has a head and a place in its container's table. */
+/* The most memory that the library takes to parse a text, what it frees meanwhile included, rounded up generously:
+ * strings are collected in a buffer that doubles and then copied, and each value has a head and a place in its
+ * container's table. */
 uint64_t json_parse_bytes(const char *text, uint64_t bytes);
 
-/* LEVEE_DOES_NOT_FIT when the budget has no room for that: asked before, because the library cannot be refused (pool.h). */
+/* LEVEE_DOES_NOT_FIT when the budget has no room for that: asked before, because the library cannot be refused
+ * (pool.h). */
 levee_status json_check_room(const char *path, const char *text, uint64_t bytes, levee_error *error);
 
 /* Parses `bytes` bytes of `text`; messages name `path`, line and column. Keys that occur twice are refused. */

@@ -1,7 +1,7 @@
 /* JSON text too large to be held as a tree: its members or elements one after the other, each as a piece of the text.
  *
- * A walk finds where values begin and end, by brackets and quotes alone; what is between them is checked by the library
- * when a piece is parsed. Nothing is allocated. Spans point into the text, which must stay. */
+ * A walk finds where values begin and end, by brackets and quotes alone; what is between them is checked by the
+ * library when a piece is parsed. Nothing is allocated. Spans point into the text, which must stay. */
 #ifndef LEVEE_MEMORY_JSON_WALK_H
 #define LEVEE_MEMORY_JSON_WALK_H
 
@@ -28,8 +28,8 @@ bool json_walk_open(json_walk *w, json_span text);
  * w->failed tells which, and w->at where. */
 bool json_walk_next(json_walk *w, json_span *key, json_span *value);
 
-/* Parses a span with the library's memory in `memory`, which is emptied first; NULL when it is not JSON. The value lasts
- * until the pool is emptied, and needs no json_decref. Without a pool (NULL) it is the caller's. */
+/* Parses a span with the library's memory in `memory`, which is emptied first; NULL when it is not JSON. The value
+ * lasts until the pool is emptied, and needs no json_decref. Without a pool (NULL) it is the caller's. */
 json_t *json_span_parse(json_span span, pool *memory);
 
 #endif

@@ -31,7 +31,8 @@ const char *levee_category_name(levee_category category) {
 
 static void raise_peak(levee_category category, int64_t now) {
     int64_t highest = atomic_load(&peak[category]);
-    while (now > highest && !atomic_compare_exchange_weak(&peak[category], &highest, now)) {}
+    while (now > highest && !atomic_compare_exchange_weak(&peak[category], &highest, now)) {
+    }
 }
 
 void ledger_book(levee_category category, int64_t bytes) {
@@ -81,7 +82,9 @@ void *ledger_alloc_unrefused(levee_category category, uint64_t bytes) {
     return take(category, bytes);
 }
 
-static block_header *header_of(void *block) { return (block_header *)(void *)((unsigned char *)block - BLOCK_ALIGNMENT); }
+static block_header *header_of(void *block) {
+    return (block_header *)(void *)((unsigned char *)block - BLOCK_ALIGNMENT);
+}
 
 void *ledger_alloc_array(levee_category category, uint64_t count, uint64_t size) {
     uint64_t bytes;

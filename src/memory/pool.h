@@ -1,11 +1,13 @@
 /* A pool: the memory in which the JSON library works on one text after another, taken once.
  *
- * Between pool_enter and pool_leave the library's requests on this thread come out of the pool, one behind the other, and
- * what it frees is not used again; pool_empty then drops everything at once, whatever was freed. So reading rows in the
- * step loop calls no allocator. Outside of a pool the library's requests come from the heap, booked under `runtime`.
+ * Between pool_enter and pool_leave the library's requests on this thread come out of the pool, one behind the other,
+ * and what it frees is not used again; pool_empty then drops everything at once, whatever was freed. So reading rows
+ * in the step loop calls no allocator. Outside of a pool the library's requests come from the heap, booked under
+ * `runtime`.
  *
- * A pool that is too small is no failure: what does not fit comes from the heap and goes back with pool_empty, because
- * Jansson 2.14 damages its own state when memory is refused within a string. One pool belongs to one thread at a time. */
+ * A pool that is too small is no failure: what does not fit comes from the heap and goes back with pool_empty,
+ * because Jansson 2.14 damages its own state when memory is refused within a string. One pool belongs to one thread
+ * at a time. */
 #ifndef LEVEE_MEMORY_POOL_H
 #define LEVEE_MEMORY_POOL_H
 

@@ -17,8 +17,8 @@ typedef struct builder {
     const model_source *source;
     const trainable_set *trained;
     value_id positions, examples, rope_table;
-    value_id starts;          /* training */
-    uint32_t cache_rows;      /* generation; 0 in training */
+    value_id starts;     /* training */
+    uint32_t cache_rows; /* generation; 0 in training */
 } builder;
 
 void model_tensor_name(char name[VALUE_NAME_BYTES], uint32_t layer, model_projection projection) {
@@ -52,19 +52,20 @@ static dtype check_tensor(builder *b, const char *name, uint64_t rows, uint64_t 
     const tensor_view *view = model_find_tensor(b->source, name);
     if (!view) {
         if (g->failure.status == LEVEE_OK)
-            error_set(&g->failure, LEVEE_BAD_DATA,
-                      "the model's files hold no tensor %s; config.json and the safetensors files do not belong together",
-                      name);
+            error_set(
+                &g->failure, LEVEE_BAD_DATA,
+                "the model's files hold no tensor %s; config.json and the safetensors files do not belong together",
+                name);
         return DTYPE_F32;
     }
     bool matches = rows == 1 ? view->rank == 1 && view->shape[0] == cols
                              : view->rank == 2 && view->shape[0] == rows && view->shape[1] == cols;
     if (!matches && g->failure.status == LEVEE_OK)
-        error_set(&g->failure, LEVEE_BAD_DATA,
-                  "tensor %s has shape [%llu, %llu], but config.json asks for [%llu, %llu]; they do not belong together",
-                  name, (unsigned long long)view->shape[0],
-                  view->rank > 1 ? (unsigned long long)view->shape[1] : 1ULL, (unsigned long long)rows,
-                  (unsigned long long)cols);
+        error_set(
+            &g->failure, LEVEE_BAD_DATA,
+            "tensor %s has shape [%llu, %llu], but config.json asks for [%llu, %llu]; they do not belong together",
+            name, (unsigned long long)view->shape[0], view->rank > 1 ? (unsigned long long)view->shape[1] : 1ULL,
+            (unsigned long long)rows, (unsigned long long)cols);
     if (view->type == DTYPE_I32 && g->failure.status == LEVEE_OK)
         error_set(&g->failure, LEVEE_BAD_DATA, "tensor %s has type %s; only f32, f16 and bf16 weights are read", name,
                   dtype_describe(view->type)->name);
@@ -86,8 +87,9 @@ static node make_node(operator_kind kind, int32_t layer) {
 }
 
 static value_id activation(builder *b, uint64_t cols, int32_t layer, const char *name) {
-    return layer == NO_LAYER ? graph_value(b->g, VALUE_ACTIVATION, DTYPE_F32, 0, cols, layer, "%s", name)
-                             : graph_value(b->g, VALUE_ACTIVATION, DTYPE_F32, 0, cols, layer, "layer %d %s", layer, name);
+    return layer == NO_LAYER
+               ? graph_value(b->g, VALUE_ACTIVATION, DTYPE_F32, 0, cols, layer, "%s", name)
+               : graph_value(b->g, VALUE_ACTIVATION, DTYPE_F32, 0, cols, layer, "layer %d %s", layer, name);
 }
 
 static value_id input(builder *b, const char *name) {
@@ -127,8 +129,10 @@ static value_id adapt(builder *b, value_id base, value_id x, uint32_t layer, mod
     n.parameters.dropout = b->trained->dropout;
     n.parameters.site = layer * PROJECTION_COUNT + (uint32_t)projection;
     n.in[0] = x;
-    n.in[1] = graph_value(b->g, VALUE_PARAMETER, DTYPE_F32, b->trained->rank, in, (int32_t)layer, "%.70s.lora_A", tensor);
-    n.in[2] = graph_value(b->g, VALUE_PARAMETER, DTYPE_F32, out, b->trained->rank, (int32_t)layer, "%.70s.lora_B", tensor);
+    n.in[1] =
+        graph_value(b->g, VALUE_PARAMETER, DTYPE_F32, b->trained->rank, in, (int32_t)layer, "%.70s.lora_A", tensor);
+    n.in[2] =
+        graph_value(b->g, VALUE_PARAMETER, DTYPE_F32, out, b->trained->rank, (int32_t)layer, "%.70s.lora_B", tensor);
     n.in[3] = base;
     if (b->trained->dropout > 0) {
         n.in[4] = b->examples;
@@ -140,7 +144,8 @@ static value_id adapt(builder *b, value_id base, value_id x, uint32_t layer, mod
     return n.out[0];
 }
 
-static value_id project(builder *b, value_id x, uint32_t layer, model_projection projection, uint64_t in, uint64_t out) {
+static value_id project(builder *b, value_id x, uint32_t layer, model_projection projection, uint64_t in,
+                        uint64_t out) {
     char tensor[VALUE_NAME_BYTES];
     model_tensor_name(tensor, layer, projection);
     node n = make_node(OPERATOR_LINEAR, (int32_t)layer);
@@ -148,7 +153,8 @@ static value_id project(builder *b, value_id x, uint32_t layer, model_projection
     n.in[1] = weight(b, (int32_t)layer, out, in, tensor);
     n.out[0] = activation(b, out, (int32_t)layer, model_projection_name(projection));
     graph_node(b->g, &n);
-    bool adapted = b->trained->type == FINE_TUNE_LORA && b->trained->projections[projection] && is_adapted_layer(b, layer);
+    bool adapted =
+        b->trained->type == FINE_TUNE_LORA && b->trained->projections[projection] && is_adapted_layer(b, layer);
     return adapted ? adapt(b, n.out[0], x, layer, projection, in, out) : n.out[0];
 }
 
@@ -241,7 +247,8 @@ static value_id body(builder *b, value_id ids) {
     return rmsnorm(b, x, NO_LAYER, final_norm_name, "final norm");
 }
 
-/* A head that is tied trains through the embedding, except when it alone trains: then it becomes a matrix of its own. */
+/* A head that is tied trains through the embedding, except when it alone trains: then it becomes a matrix of its own.
+ */
 static value_id head_weight(builder *b) {
     const model_config *c = b->source->config;
     bool shared = c->tied_head && b->trained->type != FINE_TUNE_HEAD;
@@ -251,7 +258,8 @@ static value_id head_weight(builder *b) {
     return weight(b, NO_LAYER, c->vocabulary_size, c->hidden_size, shared ? embedding_name : head_name);
 }
 
-levee_status model_build_loss(graph *g, const model_source *source, const trainable_set *trained, levee_error *error) {
+levee_status model_build_loss(graph *g, const model_source *source, const trainable_set *trained,
+                              levee_error *error) {
     builder b = {.g = g, .source = source, .trained = trained};
     value_id ids = input(&b, VALUE_IDS), labels = input(&b, VALUE_LABELS);
     b.positions = input(&b, VALUE_POSITIONS);

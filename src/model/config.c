@@ -14,9 +14,7 @@ static const char *const projection_names[PROJECTION_COUNT] = {
     "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj",
 };
 
-const char *model_projection_name(model_projection projection) {
-    return projection_names[projection];
-}
+const char *model_projection_name(model_projection projection) { return projection_names[projection]; }
 
 model_projection model_projection_find(const char *name) {
     for (unsigned p = 0; p < PROJECTION_COUNT; p++)

@@ -28,34 +28,35 @@ static levee_status write_tokenizer(const char *directory, levee_error *error) {
         utf8_write(bpe_byte_character((unsigned char)byte), text);
         json_object_set_new(vocabulary, text, json_integer(byte));
     }
-    json_t *added = json_pack("[{s:i, s:s, s:b, s:b}, {s:i, s:s, s:b, s:b}]", "id", END_ID, "content", "<|end|>", "special",
-                              1, "normalized", 0, "id", BEGIN_ID, "content", "<|begin|>", "special", 1, "normalized", 0);
-    json_t *file = json_pack("{s:s, s:o, s:n, s:{s:s, s:b, s:b, s:b}, s:n, s:{s:s}, s:{s:s, s:o, s:[]}}", "version", "1.0",
-                             "added_tokens", added, "normalizer", "pre_tokenizer", "type", "ByteLevel",
-                             "add_prefix_space", 0, "trim_offsets", 1, "use_regex", 1, "post_processor", "decoder", "type",
-                             "ByteLevel", "model", "type", "BPE", "vocab", vocabulary, "merges");
+    json_t *added =
+        json_pack("[{s:i, s:s, s:b, s:b}, {s:i, s:s, s:b, s:b}]", "id", END_ID, "content", "<|end|>", "special", 1,
+                  "normalized", 0, "id", BEGIN_ID, "content", "<|begin|>", "special", 1, "normalized", 0);
+    json_t *file = json_pack("{s:s, s:o, s:n, s:{s:s, s:b, s:b, s:b}, s:n, s:{s:s}, s:{s:s, s:o, s:[]}}", "version",
+                             "1.0", "added_tokens", added, "normalizer", "pre_tokenizer", "type", "ByteLevel",
+                             "add_prefix_space", 0, "trim_offsets", 1, "use_regex", 1, "post_processor", "decoder",
+                             "type", "ByteLevel", "model", "type", "BPE", "vocab", vocabulary, "merges");
     levee_status status = write_json(directory, "tokenizer.json", file, error);
     if (status != LEVEE_OK) return status;
     return write_json(directory, "tokenizer_config.json",
-                      json_pack("{s:s, s:s, s:s}", "eos_token", "<|end|>", "bos_token", "<|begin|>", "tokenizer_class",
-                                "PreTrainedTokenizerFast"),
+                      json_pack("{s:s, s:s, s:s}", "eos_token", "<|end|>", "bos_token", "<|begin|>",
+                                "tokenizer_class", "PreTrainedTokenizerFast"),
                       error);
 }
 
 static levee_status write_config(const char *directory, const levee_shape *s, levee_error *error) {
-    return write_json(
-        directory, "config.json",
-        json_pack("{s:[s], s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:b, s:i, s:i}", "architectures",
-                  "LlamaForCausalLM", "model_type", "llama", "torch_dtype", "float32", "hidden_act", "silu", "hidden_size",
-                  (int)s->hidden_size, "intermediate_size", (int)s->intermediate_size, "num_hidden_layers", (int)s->layers,
-                  "num_attention_heads", (int)s->heads, "num_key_value_heads", (int)s->kv_heads,
-                  "max_position_embeddings", POSITIONS, "vocab_size", VOCABULARY, "rms_norm_eps", 1e-5, "rope_theta",
-                  10000.0, "tie_word_embeddings", 1, "bos_token_id", BEGIN_ID, "eos_token_id", END_ID),
-        error);
+    return write_json(directory, "config.json",
+                      json_pack("{s:[s], s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:b, s:i, s:i}",
+                                "architectures", "LlamaForCausalLM", "model_type", "llama", "torch_dtype", "float32",
+                                "hidden_act", "silu", "hidden_size", (int)s->hidden_size, "intermediate_size",
+                                (int)s->intermediate_size, "num_hidden_layers", (int)s->layers, "num_attention_heads",
+                                (int)s->heads, "num_key_value_heads", (int)s->kv_heads, "max_position_embeddings",
+                                POSITIONS, "vocab_size", VOCABULARY, "rms_norm_eps", 1e-5, "rope_theta", 10000.0,
+                                "tie_word_embeddings", 1, "bos_token_id", BEGIN_ID, "eos_token_id", END_ID),
+                      error);
 }
 
-/* Norms start at one; matrices are normal with a deviation of 1/sqrt(columns), those that end a residual branch smaller by
- * the depth, so that the sum over the layers starts at about the size of one. */
+/* Norms start at one; matrices are normal with a deviation of 1/sqrt(columns), those that end a residual branch
+ * smaller by the depth, so that the sum over the layers starts at about the size of one. */
 static levee_status write_values(file_writer *w, const tensor_declaration *t, uint32_t index, const levee_shape *s,
                                  uint64_t seed, levee_error *error) {
     enum { SLICE = 4096 };
@@ -78,12 +79,14 @@ static levee_status write_values(file_writer *w, const tensor_declaration *t, ui
 }
 
 static void declare(tensor_declaration *t, const char *name, uint64_t rows, uint64_t cols) {
-    *t = (tensor_declaration){.type = DTYPE_F32, .rank = rows ? 2 : 1, .shape = {rows ? rows : cols, rows ? cols : 0}};
+    *t =
+        (tensor_declaration){.type = DTYPE_F32, .rank = rows ? 2 : 1, .shape = {rows ? rows : cols, rows ? cols : 0}};
     snprintf(t->name, sizeof t->name, "%s", name);
 }
 
 static uint32_t declare_all(tensor_declaration *t, const levee_shape *s) {
-    uint64_t head_dim = s->hidden_size / s->heads, kv = head_dim * s->kv_heads, h = s->hidden_size, m = s->intermediate_size;
+    uint64_t head_dim = s->hidden_size / s->heads, kv = head_dim * s->kv_heads, h = s->hidden_size,
+             m = s->intermediate_size;
     uint64_t rows[PROJECTION_COUNT] = {h, kv, kv, h, m, m, h}, cols[PROJECTION_COUNT] = {h, h, h, h, h, h, m};
     uint32_t count = 0;
     char name[VALUE_NAME_BYTES];
@@ -131,10 +134,11 @@ levee_status levee_init(const char *directory, const levee_shape *shape, uint64_
     const levee_shape *s = shape;
     if (!s->hidden_size || !s->intermediate_size || !s->layers || !s->heads || !s->kv_heads ||
         s->hidden_size % (2 * s->heads) || s->heads % s->kv_heads || s->hidden_size > 65536 || s->layers > 1024)
-        return error_set(error, LEVEE_USAGE,
-                         "init: hidden size %u, %u heads, %u kv heads: the hidden size must be an even multiple of the heads, "
-                         "and the kv heads must divide the heads",
-                         s->hidden_size, s->heads, s->kv_heads);
+        return error_set(
+            error, LEVEE_USAGE,
+            "init: hidden size %u, %u heads, %u kv heads: the hidden size must be an even multiple of the heads, "
+            "and the kv heads must divide the heads",
+            s->hidden_size, s->heads, s->kv_heads);
     if (file_join(path, directory, "config.json") && file_exists(path))
         return error_set(error, LEVEE_USAGE, "%s: holds a model already; give another directory", directory);
     levee_status status = file_make_directory(directory, error);

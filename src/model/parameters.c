@@ -70,16 +70,18 @@ levee_status parameters_read_adapter(const layout *lasting, unsigned char *base,
         const tensor_view *view = safetensors_find(tensors, name);
         if (!view || view->rank != 2 || view->shape[0] != entry->rows || view->shape[1] != entry->cols ||
             view->type == DTYPE_I32)
-            status = error_set(error, LEVEE_BAD_DATA,
-                               "%s: tensor %s is missing or not [%llu, %llu]; the adapter is of another shape or model",
-                               file, name, (unsigned long long)entry->rows, (unsigned long long)entry->cols);
+            status =
+                error_set(error, LEVEE_BAD_DATA,
+                          "%s: tensor %s is missing or not [%llu, %llu]; the adapter is of another shape or model",
+                          file, name, (unsigned long long)entry->rows, (unsigned long long)entry->cols);
         else
             dtype_convert(DTYPE_F32, base + entry->offset, view->type, view->data, entry->rows * entry->cols);
         read++;
     }
     if (status == LEVEE_OK && read != safetensors_count(tensors))
-        status = error_set(error, LEVEE_BAD_DATA, "%s: holds %u tensors, but %u belong to this model and configuration",
-                           file, safetensors_count(tensors), read);
+        status =
+            error_set(error, LEVEE_BAD_DATA, "%s: holds %u tensors, but %u belong to this model and configuration",
+                      file, safetensors_count(tensors), read);
     safetensors_close(tensors);
     return status;
 }
@@ -145,7 +147,8 @@ typedef struct model_file {
 } model_file;
 
 static const char *tensor_name(const model_file *m, uint32_t index) {
-    return index < safetensors_count(m->source->tensors) ? safetensors_at(m->source->tensors, index)->name : untied_head;
+    return index < safetensors_count(m->source->tensors) ? safetensors_at(m->source->tensors, index)->name
+                                                         : untied_head;
 }
 
 static void describe_model(const void *context, uint32_t index, tensor_declaration *tensor) {
@@ -173,7 +176,7 @@ static levee_status write_tensors(file_writer *writer, const model_file *m, leve
 
 levee_status parameters_write_model(const model_source *source, const layout *lasting, const unsigned char *base,
                                     const char *model_directory, const char *directory, levee_error *error) {
-    static const char *const beside[] = {"config.json", "generation_config.json", "tokenizer.json",
+    static const char *const beside[] = {"config.json",           "generation_config.json",  "tokenizer.json",
                                          "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"};
     char path[FILE_PATH_BYTES];
     if (!file_join(path, directory, "model.safetensors"))

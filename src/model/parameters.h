@@ -8,8 +8,8 @@
 #include "model/adapter.h"
 #include "model/builder.h"
 
-/* Gives every parameter and constant its first value: a tensor of the model is decoded from its file; of an adapter, A is
- * uniform in +-1/sqrt(in) from `seed` and B is zero, so that the adapted model starts as the model. */
+/* Gives every parameter and constant its first value: a tensor of the model is decoded from its file; of an adapter,
+ * A is uniform in +-1/sqrt(in) from `seed` and B is zero, so that the adapted model starts as the model. */
 levee_status parameters_initialise(const model_source *source, const layout *lasting, unsigned char *base,
                                    uint64_t seed, levee_error *error);
 

@@ -14,8 +14,9 @@ typedef struct process_memory {
 /* Reads this process's memory without allocating: one small read per call. False when it cannot be read. */
 bool process_memory_read(process_memory *memory);
 
-/* Measures by how much resident memory rises while something runs, file pages included: process_rise_end gives the bytes
- * between the highest since process_rise_begin and what was resident then. False when the kernel does not tell. */
+/* Measures by how much resident memory rises while something runs, file pages included: process_rise_end gives the
+ * bytes between the highest since process_rise_begin and what was resident then. False when the kernel does not tell.
+ */
 bool process_rise_begin(uint64_t *resident_bytes);
 bool process_rise_end(uint64_t resident_bytes, uint64_t *rise_bytes);
 

@@ -43,16 +43,16 @@ static int categories(char *text, size_t room, const char *key, const uint64_t *
 levee_status metrics_write(metrics *m, const step_report *r, levee_error *error) {
     char line[LINE_BYTES], loss[NUMBER_BYTES], rate[NUMBER_BYTES], norm[NUMBER_BYTES], speed[NUMBER_BYTES];
     char validation[NUMBER_BYTES], seconds[NUMBER_BYTES];
-    int length = snprintf(line, sizeof line,
-                          "{\"step\":%llu,\"loss\":%s,\"val_loss\":%s,\"learning_rate\":%s,\"grad_norm\":%s,\"tokens\":%llu,"
-                          "\"trained_tokens\":%llu,\"tokens_per_second\":%s,\"seconds\":%s,\"passes\":%u,"
-                          "\"held_bytes\":%llu,\"peak_bytes\":%llu,\"predicted_bytes\":%llu,\"budget_bytes\":%llu",
-                          (unsigned long long)r->step, number(loss, r->loss), number(validation, r->validation_loss),
-                          number(rate, r->learning_rate), number(norm, r->gradient_norm), (unsigned long long)r->tokens,
-                          (unsigned long long)r->trained_tokens, number(speed, r->tokens_per_second),
-                          number(seconds, r->seconds), r->passes, (unsigned long long)r->held_bytes,
-                          (unsigned long long)r->peak_bytes, (unsigned long long)r->predicted_bytes,
-                          (unsigned long long)r->budget_bytes);
+    int length = snprintf(
+        line, sizeof line,
+        "{\"step\":%llu,\"loss\":%s,\"val_loss\":%s,\"learning_rate\":%s,\"grad_norm\":%s,\"tokens\":%llu,"
+        "\"trained_tokens\":%llu,\"tokens_per_second\":%s,\"seconds\":%s,\"passes\":%u,"
+        "\"held_bytes\":%llu,\"peak_bytes\":%llu,\"predicted_bytes\":%llu,\"budget_bytes\":%llu",
+        (unsigned long long)r->step, number(loss, r->loss), number(validation, r->validation_loss),
+        number(rate, r->learning_rate), number(norm, r->gradient_norm), (unsigned long long)r->tokens,
+        (unsigned long long)r->trained_tokens, number(speed, r->tokens_per_second), number(seconds, r->seconds),
+        r->passes, (unsigned long long)r->held_bytes, (unsigned long long)r->peak_bytes,
+        (unsigned long long)r->predicted_bytes, (unsigned long long)r->budget_bytes);
     length += categories(line + length, sizeof line - (size_t)length, "planned_bytes", r->planned_bytes);
     length += categories(line + length, sizeof line - (size_t)length, "booked_bytes", NULL);
     length += snprintf(line + length, sizeof line - (size_t)length, "}\n");
@@ -63,7 +63,8 @@ levee_status metrics_write(metrics *m, const step_report *r, levee_error *error)
 void metrics_progress(char line[PROGRESS_BYTES], const step_report *r) {
     char held[BYTES_TEXT], budget[BYTES_TEXT];
     double left = r->seconds * (double)(r->steps - r->step);
-    snprintf(line, PROGRESS_BYTES, "step %llu/%llu  loss %.4f  %.0f tokens/s  rate %.3g  memory %s of %s  left %.0f s",
-             (unsigned long long)r->step, (unsigned long long)r->steps, r->loss, r->tokens_per_second, r->learning_rate,
-             bytes_format(held, r->held_bytes), bytes_format(budget, r->budget_bytes), left);
+    snprintf(line, PROGRESS_BYTES,
+             "step %llu/%llu  loss %.4f  %.0f tokens/s  rate %.3g  memory %s of %s  left %.0f s",
+             (unsigned long long)r->step, (unsigned long long)r->steps, r->loss, r->tokens_per_second,
+             r->learning_rate, bytes_format(held, r->held_bytes), bytes_format(budget, r->budget_bytes), left);
 }

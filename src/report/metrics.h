@@ -1,4 +1,5 @@
-/* metrics.jsonl: one JSON object a step, appended and readable at once. Formats into a fixed buffer, allocates nothing. */
+/* metrics.jsonl: one JSON object a step, appended and readable at once. Formats into a fixed buffer, allocates
+ * nothing. */
 #ifndef LEVEE_REPORT_METRICS_H
 #define LEVEE_REPORT_METRICS_H
 
@@ -7,11 +8,11 @@
 typedef struct step_report {
     uint64_t step; /* from 1 */
     double loss, learning_rate, gradient_norm, tokens_per_second, seconds;
-    double validation_loss;     /* NaN when there was no validation */
+    double validation_loss; /* NaN when there was no validation */
     uint64_t tokens, trained_tokens;
     uint64_t held_bytes, peak_bytes, predicted_bytes, budget_bytes;
     const uint64_t *planned_bytes; /* [LEVEE_CATEGORY_COUNT] */
-    uint64_t steps;             /* of the whole run */
+    uint64_t steps;                /* of the whole run */
     uint32_t passes;
 } step_report;
 

@@ -29,7 +29,8 @@ void table_of_plan(char text[TABLE_BYTES], const uint64_t planned[LEVEE_CATEGORY
     add(text, "  %-12s %12s", "budget", bytes_format(number, budget_bytes));
 }
 
-void table_of_result(char text[TABLE_BYTES], uint64_t predicted_bytes, uint64_t measured_bytes, uint64_t budget_bytes) {
+void table_of_result(char text[TABLE_BYTES], uint64_t predicted_bytes, uint64_t measured_bytes,
+                     uint64_t budget_bytes) {
     char predicted[BYTES_TEXT], measured[BYTES_TEXT], budget[BYTES_TEXT];
     double difference = (double)measured_bytes - (double)predicted_bytes;
     text[0] = 0;

@@ -10,6 +10,7 @@ enum { TABLE_BYTES = 4096 };
 void table_of_plan(char text[TABLE_BYTES], const uint64_t planned[LEVEE_CATEGORY_COUNT], uint64_t budget_bytes);
 
 /* Writes prediction against measurement, and the budget. */
-void table_of_result(char text[TABLE_BYTES], uint64_t predicted_bytes, uint64_t measured_bytes, uint64_t budget_bytes);
+void table_of_result(char text[TABLE_BYTES], uint64_t predicted_bytes, uint64_t measured_bytes,
+                     uint64_t budget_bytes);
 
 #endif

@@ -10,9 +10,7 @@ static const dtype_info descriptions[DTYPE_COUNT] = {
     [DTYPE_I32] = {"i32", "I32", 1, 4},
 };
 
-const dtype_info *dtype_describe(dtype type) {
-    return &descriptions[type];
-}
+const dtype_info *dtype_describe(dtype type) { return &descriptions[type]; }
 
 bool dtype_from_safetensors(const char *name, dtype *type) {
     for (unsigned i = 0; i < DTYPE_COUNT; i++)
@@ -72,9 +70,7 @@ static inline uint16_t f32_to_f16(float value) {
                       pick(magnitude >= 0x477ff000u, special, finite)); /* from there on it rounds past 65504 */
 }
 
-static inline float bf16_to_f32(uint16_t half) {
-    return bits_to_float((uint32_t)half << 16);
-}
+static inline float bf16_to_f32(uint16_t half) { return bits_to_float((uint32_t)half << 16); }
 
 static inline uint16_t f32_to_bf16(float value) {
     uint32_t bits = float_to_bits(value);
@@ -114,14 +110,10 @@ NARROW(narrow_bf16, f32_to_bf16)
 /* The same loops for the baseline processor and for AVX2, chosen at run time. */
 #if defined(__x86_64__)
 #define TARGET_AVX2 __attribute__((target("avx2")))
-static bool has_avx2(void) {
-    return __builtin_cpu_supports("avx2") != 0;
-}
+static bool has_avx2(void) { return __builtin_cpu_supports("avx2") != 0; }
 #else
 #define TARGET_AVX2
-static bool has_avx2(void) {
-    return false;
-}
+static bool has_avx2(void) { return false; }
 #endif
 
 #define PATHS(name)                                                                                                  \

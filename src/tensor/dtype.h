@@ -9,8 +9,8 @@
 typedef enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_I32, DTYPE_COUNT } dtype;
 
 typedef struct dtype_info {
-    const char *name;              /* as written in our own messages and options: "bf16" */
-    const char *safetensors_name;  /* as written in a safetensors header: "BF16" */
+    const char *name;             /* as written in our own messages and options: "bf16" */
+    const char *safetensors_name; /* as written in a safetensors header: "BF16" */
     uint32_t block_elements;
     uint32_t block_bytes;
 } dtype_info;

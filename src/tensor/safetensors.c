@@ -300,12 +300,8 @@ const tensor_view *safetensors_find(const safetensors *s, const char *name) {
     return s->count ? bsearch(&key, s->tensors, s->count, sizeof key, compare_names) : NULL;
 }
 
-uint32_t safetensors_count(const safetensors *s) {
-    return s->count;
-}
-const tensor_view *safetensors_at(const safetensors *s, uint32_t index) {
-    return &s->tensors[index];
-}
+uint32_t safetensors_count(const safetensors *s) { return s->count; }
+const tensor_view *safetensors_at(const safetensors *s, uint32_t index) { return &s->tensors[index]; }
 
 uint64_t safetensors_mapped_bytes(const safetensors *s) {
     uint64_t bytes = 0;
@@ -317,8 +313,8 @@ void safetensors_drop_pages(const safetensors *s) {
     for (uint32_t i = 0; i < s->shard_count; i++) file_drop_pages(&s->shards[i].mapping);
 }
 
-/* One entry of the header as JSON text, without the braces around it; its length, or 0 when its name is not UTF-8. The
- * library works in a pool on the stack, so that saving takes no memory. */
+/* One entry of the header as JSON text, without the braces around it; its length, or 0 when its name is not UTF-8.
+ * The library works in a pool on the stack, so that saving takes no memory. */
 static size_t format_entry(char *text, size_t room, const tensor_declaration *tensor, uint64_t *offset) {
     unsigned char memory[8192];
     pool library = {.memory = memory, .capacity = sizeof memory};
@@ -330,9 +326,9 @@ static size_t format_entry(char *text, size_t room, const tensor_declaration *te
         elements *= tensor->shape[i];
     }
     *offset += dtype_bytes(tensor->type, elements);
-    json_t *entry = json_pack("{s:{s:s, s:o, s:[I, I]}}", tensor->name, "dtype",
-                              dtype_describe(tensor->type)->safetensors_name, "shape", shape, "data_offsets",
-                              (json_int_t)begin, (json_int_t)*offset);
+    json_t *entry =
+        json_pack("{s:{s:s, s:o, s:[I, I]}}", tensor->name, "dtype", dtype_describe(tensor->type)->safetensors_name,
+                  "shape", shape, "data_offsets", (json_int_t)begin, (json_int_t)*offset);
     size_t length = entry ? json_dumpb(entry, text, room, JSON_COMPACT) : 0;
     pool_leave();
     pool_empty(&library);

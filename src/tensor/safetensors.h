@@ -46,9 +46,9 @@ typedef struct tensor_declaration {
 typedef void tensor_describe(const void *context, uint32_t index, tensor_declaration *tensor);
 
 /* Writes the header for `count` tensors (metadata: format pt), asking for each of them twice; then their bytes are
- * written to `writer` in the same order with file_writer_write, and the file is committed by file_writer_commit, which
- * refuses any other number of bytes than was declared. The data start at a multiple of 64. Takes no memory. Names must
- * differ; one that is not UTF-8 is LEVEE_INTERNAL. */
+ * written to `writer` in the same order with file_writer_write, and the file is committed by file_writer_commit,
+ * which refuses any other number of bytes than was declared. The data start at a multiple of 64. Takes no memory.
+ * Names must differ; one that is not UTF-8 is LEVEE_INTERNAL. */
 levee_status safetensors_write_header(file_writer *writer, tensor_describe *describe, const void *context,
                                       uint32_t count, levee_error *error);
 

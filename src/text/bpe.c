@@ -1,5 +1,5 @@
-/* Byte-pair encoding: see bpe.h. A word is a linked list of symbols; a heap gives the pair of lowest rank, leftmost among
- * equals; pairs that have changed since they were pushed are recognised and dropped. */
+/* Byte-pair encoding: see bpe.h. A word is a linked list of symbols; a heap gives the pair of lowest rank, leftmost
+ * among equals; pairs that have changed since they were pushed are recognised and dropped. */
 #include "text/bpe.h"
 
 #include <string.h>
@@ -199,17 +199,21 @@ static levee_status read_merge(bpe *b, const json_t *entry, uint32_t rank, levee
         right = json_string_value(json_array_get(entry, 1));
         left_bytes = left ? strlen(left) : 0;
     }
-    if (!left || !right) return error_set(error, LEVEE_BAD_DATA, "model: merges: number %u is no pair of tokens", rank);
+    if (!left || !right)
+        return error_set(error, LEVEE_BAD_DATA, "model: merges: number %u is no pair of tokens", rank);
     b->written.bytes = 0;
     levee_status status = text_append(&b->written, left, left_bytes, error);
     if (status == LEVEE_OK) status = text_append(&b->written, right, strlen(right), error);
     if (status != LEVEE_OK) return status;
-    merge m = {.left = bpe_find(b, left, left_bytes), .right = bpe_find(b, right, strlen(right)), .rank = rank,
+    merge m = {.left = bpe_find(b, left, left_bytes),
+               .right = bpe_find(b, right, strlen(right)),
+               .rank = rank,
                .result = bpe_find(b, b->written.data, b->written.bytes)};
     if (m.left == NO_TOKEN || m.right == NO_TOKEN || m.result == NO_TOKEN)
-        return error_set(error, LEVEE_BAD_DATA,
-                         "model: merges: number %u ('%.40s' and '%.40s'): a part or the result is not in the vocabulary",
-                         rank, left, right);
+        return error_set(
+            error, LEVEE_BAD_DATA,
+            "model: merges: number %u ('%.40s' and '%.40s'): a part or the result is not in the vocabulary", rank,
+            left, right);
     uint64_t slot = hash_pair(m.left, m.right);
     for (;; slot++) {
         merge *free_slot = &b->merges[slot & (b->merge_slots - 1)];
@@ -257,7 +261,8 @@ levee_status bpe_open(bpe **result, const tokenizer_file *file, bool byte_level,
     *result = NULL;
     const char *type = json_string_value(json_object_get(model, "type"));
     if (type ? strcmp(type, "BPE") != 0 : !file->merges.text)
-        return error_set(error, LEVEE_BAD_DATA, "model: type '%.40s' is not supported; BPE is", type ? type : "(none)");
+        return error_set(error, LEVEE_BAD_DATA, "model: type '%.40s' is not supported; BPE is",
+                         type ? type : "(none)");
     if (!is_empty_text(json_object_get(model, "continuing_subword_prefix")) ||
         !is_empty_text(json_object_get(model, "end_of_word_suffix")))
         return bad(error, "continuing_subword_prefix and end_of_word_suffix are not supported");
@@ -345,12 +350,14 @@ static uint32_t first_symbols(bpe *b, const char *word, uint64_t bytes) {
         if (unknown && b->byte_fallback) {
             bool all = true;
             for (uint64_t i = 0; i < length; i++) all = all && b->byte_ids[(unsigned char)word[at + i]] != NO_TOKEN;
-            for (uint64_t i = 0; all && i < length; i++) b->symbols[count++].id = b->byte_ids[(unsigned char)word[at + i]];
+            for (uint64_t i = 0; all && i < length; i++)
+                b->symbols[count++].id = b->byte_ids[(unsigned char)word[at + i]];
             unknown = !all;
         } else if (!unknown) {
             b->symbols[count++].id = id;
         }
-        if (unknown && b->unknown != NO_TOKEN && !(b->fuse_unknown && last_unknown)) b->symbols[count++].id = b->unknown;
+        if (unknown && b->unknown != NO_TOKEN && !(b->fuse_unknown && last_unknown))
+            b->symbols[count++].id = b->unknown;
         last_unknown = unknown;
     }
     for (uint32_t i = 0; i < count; i++) {

@@ -42,7 +42,8 @@ static int fallback_byte(const char *text, uint64_t bytes) {
     return high && low ? (int)((high - digits) * 16 + (low - digits)) : -1;
 }
 
-/* Ends a run of fallback bytes that begins at `begin` of `to`: one piece if it is UTF-8, else a replacement for each. */
+/* Ends a run of fallback bytes that begins at `begin` of `to`: one piece if it is UTF-8, else a replacement for each.
+ */
 static levee_status end_run(text_buffer *to, uint64_t begin, piece_list *pieces, levee_error *error) {
     uint64_t count = to->bytes - begin, offset;
     levee_status status = LEVEE_OK;
@@ -54,8 +55,8 @@ static levee_status end_run(text_buffer *to, uint64_t begin, piece_list *pieces,
     return status == LEVEE_OK ? pieces_append(pieces, begin, to->bytes - begin, error) : status;
 }
 
-static levee_status byte_fallback(const text_buffer *text, const piece_list *tokens, text_buffer *to, piece_list *pieces,
-                                  levee_error *error) {
+static levee_status byte_fallback(const text_buffer *text, const piece_list *tokens, text_buffer *to,
+                                  piece_list *pieces, levee_error *error) {
     uint64_t run = 0;
     levee_status status = LEVEE_OK;
     for (uint64_t i = 0; i < tokens->count && status == LEVEE_OK; i++) {
@@ -77,7 +78,8 @@ static levee_status byte_fallback(const text_buffer *text, const piece_list *tok
 }
 
 /* A token with its matches replaced. */
-static levee_status replace_token(const step *s, const char *token, uint64_t bytes, text_buffer *to, levee_error *error) {
+static levee_status replace_token(const step *s, const char *token, uint64_t bytes, text_buffer *to,
+                                  levee_error *error) {
     uint64_t done = 0;
     levee_status status = LEVEE_OK;
     for (;;) {
@@ -93,10 +95,13 @@ static levee_status replace_token(const step *s, const char *token, uint64_t byt
     return status == LEVEE_OK ? text_append(to, token + done, bytes - done, error) : status;
 }
 
-static levee_status strip_token(const step *s, const char *token, uint64_t bytes, text_buffer *to, levee_error *error) {
+static levee_status strip_token(const step *s, const char *token, uint64_t bytes, text_buffer *to,
+                                levee_error *error) {
     uint64_t mark = strlen(s->text), begin = 0, end = bytes;
-    for (unsigned i = 0; i < s->start && end - begin >= mark && !memcmp(token + begin, s->text, mark); i++) begin += mark;
-    for (unsigned i = 0; i < s->stop && end - begin >= mark && !memcmp(token + end - mark, s->text, mark); i++) end -= mark;
+    for (unsigned i = 0; i < s->start && end - begin >= mark && !memcmp(token + begin, s->text, mark); i++)
+        begin += mark;
+    for (unsigned i = 0; i < s->stop && end - begin >= mark && !memcmp(token + end - mark, s->text, mark); i++)
+        end -= mark;
     return text_append(to, token + begin, end - begin, error);
 }
 
@@ -117,11 +122,16 @@ static levee_status metaspace_token(const step *s, const char *token, uint64_t b
 static levee_status decode_token(const step *s, const char *token, uint64_t bytes, bool first, text_buffer *to,
                                  levee_error *error) {
     switch (s->kind) {
-    case STEP_REPLACE: return replace_token(s, token, bytes, to, error);
-    case STEP_STRIP: return strip_token(s, token, bytes, to, error);
-    case STEP_METASPACE: return metaspace_token(s, token, bytes, first, to, error);
-    case STEP_BYTE_LEVEL: return append_byte_level(to, token, bytes, error);
-    default: return text_append(to, token, bytes, error);
+    case STEP_REPLACE:
+        return replace_token(s, token, bytes, to, error);
+    case STEP_STRIP:
+        return strip_token(s, token, bytes, to, error);
+    case STEP_METASPACE:
+        return metaspace_token(s, token, bytes, first, to, error);
+    case STEP_BYTE_LEVEL:
+        return append_byte_level(to, token, bytes, error);
+    default:
+        return text_append(to, token, bytes, error);
     }
 }
 

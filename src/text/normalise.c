@@ -32,8 +32,8 @@ static levee_status replace(const step *s, const char *text, uint64_t bytes, tex
 static levee_status unicode(const text_buffer *text, int options, text_buffer *to, levee_error *error) {
     utf8proc_uint8_t *result = NULL;
     if (!text->bytes) return text_append(to, "", 0, error);
-    utf8proc_ssize_t bytes = utf8proc_map((const utf8proc_uint8_t *)text->data, (utf8proc_ssize_t)text->bytes, &result,
-                                          (utf8proc_option_t)options);
+    utf8proc_ssize_t bytes = utf8proc_map((const utf8proc_uint8_t *)text->data, (utf8proc_ssize_t)text->bytes,
+                                          &result, (utf8proc_option_t)options);
     levee_status status = bytes < 0 ? error_set(error, LEVEE_BAD_DATA, "normalizer: %s", utf8proc_errmsg(bytes))
                                     : text_append(to, (const char *)result, (uint64_t)bytes, error);
     free(result);
@@ -114,7 +114,8 @@ static levee_status add_stretch(const step *s, piece_list *to, uint64_t first_of
     return add(to, begin, end, error);
 }
 
-static levee_status split_piece(const step *s, const char *text, text_piece piece, piece_list *to, levee_error *error) {
+static levee_status split_piece(const step *s, const char *text, text_piece piece, piece_list *to,
+                                levee_error *error) {
     uint64_t done = 0, first = to->count;
     bool previous = false;
     levee_status status = LEVEE_OK;
@@ -123,7 +124,8 @@ static levee_status split_piece(const step *s, const char *text, text_piece piec
         bool found;
         status = pattern_next(s->match, text + piece.offset, piece.bytes, done, &match, &found, error);
         if (status != LEVEE_OK || !found) break;
-        status = add_stretch(s, to, first, piece.offset + done, piece.offset + match.offset, s->invert, &previous, error);
+        status =
+            add_stretch(s, to, first, piece.offset + done, piece.offset + match.offset, s->invert, &previous, error);
         if (status == LEVEE_OK)
             status = add_stretch(s, to, first, piece.offset + match.offset, piece.offset + match.offset + match.bytes,
                                  !s->invert, &previous, error);
@@ -148,7 +150,8 @@ static levee_status rewrite(const step *s, const text_buffer *text, bool first, 
         bool wanted = s->prefix_space && (!s->prefix_first_only || (first && i == 0));
         if (wanted && !already) status = text_append(to, space, space_bytes, error);
         for (uint64_t k = 0; k < piece->bytes && status == LEVEE_OK; k++)
-            status = from[k] == ' ' ? text_append(to, space, space_bytes, error) : text_append(to, from + k, 1, error);
+            status =
+                from[k] == ' ' ? text_append(to, space, space_bytes, error) : text_append(to, from + k, 1, error);
         *piece = (text_piece){begin, to->bytes - begin};
     }
     return status;

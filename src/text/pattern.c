@@ -102,7 +102,8 @@ levee_status pattern_next(pattern *p, const char *text, uint64_t bytes, uint64_t
         int count = pcre2_match(p->code, (PCRE2_SPTR)text, bytes, from, PCRE2_NO_UTF_CHECK, p->match, p->limits);
         if (count == PCRE2_ERROR_NOMATCH) return LEVEE_OK;
         if (count < 0)
-            return error_set(error, LEVEE_BAD_DATA, "the tokenizer's pattern failed at byte %llu of a text (PCRE2 error %d)",
+            return error_set(error, LEVEE_BAD_DATA,
+                             "the tokenizer's pattern failed at byte %llu of a text (PCRE2 error %d)",
                              (unsigned long long)from, count);
         const PCRE2_SIZE *range = pcre2_get_ovector_pointer(p->match);
         *match = (text_piece){range[0], range[1] - range[0]};

@@ -57,10 +57,11 @@ static levee_status read_normalizer_step(step *s, const char *type, const json_t
         s->stop = json_is_true(json_object_get(description, "strip_right"));
         return LEVEE_OK;
     }
-    return error_set(error, LEVEE_BAD_DATA,
-                     "%s: type '%.40s' is not supported; NFC, NFD, NFKC, NFKD, Prepend, Replace, Lowercase, Strip and "
-                     "Sequence are",
-                     where, type);
+    return error_set(
+        error, LEVEE_BAD_DATA,
+        "%s: type '%.40s' is not supported; NFC, NFD, NFKC, NFKD, Prepend, Replace, Lowercase, Strip and "
+        "Sequence are",
+        where, type);
 }
 
 static levee_status read_metaspace(step *s, const json_t *description, const char *where, levee_error *error) {
@@ -74,7 +75,8 @@ static levee_status read_metaspace(step *s, const json_t *description, const cha
 }
 
 static levee_status read_split(step *s, const json_t *description, const char *where, levee_error *error) {
-    static const char *const behaviours[] = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"};
+    static const char *const behaviours[] = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext",
+                                             "Contiguous"};
     const char *behaviour = json_string_value(json_object_get(description, "behavior"));
     s->kind = STEP_SPLIT;
     s->invert = json_is_true(json_object_get(description, "invert"));
@@ -121,10 +123,11 @@ static levee_status read_decoder_step(step *s, const char *type, const json_t *d
         return read_text(s, description, "content", where, error);
     }
     if (!strcmp(type, "Replace")) return read_normalizer_step(s, type, description, where, error);
-    return error_set(error, LEVEE_BAD_DATA,
-                     "%s: type '%.40s' is not supported; ByteLevel, ByteFallback, Fuse, Metaspace, Replace, Strip and "
-                     "Sequence are",
-                     where, type);
+    return error_set(
+        error, LEVEE_BAD_DATA,
+        "%s: type '%.40s' is not supported; ByteLevel, ByteFallback, Fuse, Metaspace, Replace, Strip and "
+        "Sequence are",
+        where, type);
 }
 
 static levee_status read_stage(stage *s, const json_t *description, const char *where, const char *list,

@@ -1,5 +1,5 @@
-/* The stages of a tokenizer around the encoding itself: normalizer, pre-tokenizer, decoder. Each is a list of steps read
- * from tokenizer.json; a step of an unknown type is refused by name. */
+/* The stages of a tokenizer around the encoding itself: normalizer, pre-tokenizer, decoder. Each is a list of steps
+ * read from tokenizer.json; a step of an unknown type is refused by name. */
 #ifndef LEVEE_TEXT_STAGES_H
 #define LEVEE_TEXT_STAGES_H
 
@@ -8,19 +8,25 @@
 #include "text/pattern.h"
 
 typedef enum step_kind {
-    STEP_PREPEND,    /* normalizer: puts `text` before a text that is not empty */
-    STEP_REPLACE,    /* normalizer, decoder: every match becomes `text` */
-    STEP_UNICODE,    /* normalizer: NFC, NFD, NFKC or NFKD, by `option` */
-    STEP_LOWERCASE,  /* normalizer */
-    STEP_STRIP,      /* normalizer: white space at the ends; decoder: up to `start` and `stop` times `text` */
-    STEP_SPLIT,      /* pre-tokenizer */
-    STEP_BYTE_LEVEL, /* pre-tokenizer: perhaps a space in front and GPT-2's split; decoder: characters to bytes */
-    STEP_METASPACE,  /* pre-tokenizer and decoder: spaces as `text` */
+    STEP_PREPEND,       /* normalizer: puts `text` before a text that is not empty */
+    STEP_REPLACE,       /* normalizer, decoder: every match becomes `text` */
+    STEP_UNICODE,       /* normalizer: NFC, NFD, NFKC or NFKD, by `option` */
+    STEP_LOWERCASE,     /* normalizer */
+    STEP_STRIP,         /* normalizer: white space at the ends; decoder: up to `start` and `stop` times `text` */
+    STEP_SPLIT,         /* pre-tokenizer */
+    STEP_BYTE_LEVEL,    /* pre-tokenizer: perhaps a space in front and GPT-2's split; decoder: characters to bytes */
+    STEP_METASPACE,     /* pre-tokenizer and decoder: spaces as `text` */
     STEP_BYTE_FALLBACK, /* decoder: <0xNN> to bytes */
     STEP_FUSE,          /* decoder: all pieces become one */
 } step_kind;
 
-typedef enum split_behaviour { SPLIT_REMOVED, SPLIT_ISOLATED, SPLIT_WITH_PREVIOUS, SPLIT_WITH_NEXT, SPLIT_CONTIGUOUS } split_behaviour;
+typedef enum split_behaviour {
+    SPLIT_REMOVED,
+    SPLIT_ISOLATED,
+    SPLIT_WITH_PREVIOUS,
+    SPLIT_WITH_NEXT,
+    SPLIT_CONTIGUOUS
+} split_behaviour;
 
 enum { STAGE_STEPS = 16, STEP_TEXT_BYTES = 64 };
 

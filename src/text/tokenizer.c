@@ -13,8 +13,8 @@
 
 typedef struct added_token {
     uint32_t id;
-    char *text;       /* as it is matched */
-    char *content;    /* as it is decoded */
+    char *text;    /* as it is matched */
+    char *content; /* as it is decoded */
     uint64_t bytes;
     bool special, normalized, single_word, strip_left, strip_right;
 } added_token;
@@ -122,7 +122,8 @@ static levee_status read_all_added(tokenizer *t, const json_t *list, levee_error
 
 /* TemplateProcessing: the ids before and after the text. */
 static levee_status read_template(tokenizer *t, const json_t *processor, levee_error *error) {
-    const json_t *single = json_object_get(processor, "single"), *known = json_object_get(processor, "special_tokens");
+    const json_t *single = json_object_get(processor, "single"),
+                 *known = json_object_get(processor, "special_tokens");
     bool seen = false;
     size_t i;
     json_t *item;
@@ -169,8 +170,7 @@ static levee_status read_file(tokenizer *t, const tokenizer_file *f, levee_error
     if (status == LEVEE_OK)
         status = stage_read_pretokenizer(&t->pretokenizer, json_object_get(file, "pre_tokenizer"), error);
     if (status == LEVEE_OK) status = stage_read_decoder(&t->decoder, json_object_get(file, "decoder"), error);
-    if (status == LEVEE_OK)
-        status = bpe_open(&t->words, f, stage_has(&t->pretokenizer, STEP_BYTE_LEVEL), error);
+    if (status == LEVEE_OK) status = bpe_open(&t->words, f, stage_has(&t->pretokenizer, STEP_BYTE_LEVEL), error);
     if (status == LEVEE_OK) t->size = bpe_size(t->words);
     if (status == LEVEE_OK) status = read_all_added(t, json_object_get(file, "added_tokens"), error);
     if (status == LEVEE_OK) status = read_post_processor(t, json_object_get(file, "post_processor"), error);
@@ -256,8 +256,8 @@ static const added_token *added_at(const tokenizer *t, const char *text, uint64_
 }
 
 /* Splits text at its added tokens into pieces, with the token's id or NO_TOKEN for each. */
-static levee_status split_added(const tokenizer *t, const char *text, uint64_t bytes, bool normalized, piece_list *pieces,
-                                token_list *ids, levee_error *error) {
+static levee_status split_added(const tokenizer *t, const char *text, uint64_t bytes, bool normalized,
+                                piece_list *pieces, token_list *ids, levee_error *error) {
     uint64_t done = 0;
     levee_status status = LEVEE_OK;
     pieces->count = ids->count = 0;
@@ -268,8 +268,10 @@ static levee_status split_added(const tokenizer *t, const char *text, uint64_t b
             continue;
         }
         uint64_t begin = at, end = at + a->bytes, edge;
-        while (a->strip_left && begin > done && is_space_character(character_before(text, begin, &edge))) begin = edge;
-        while (a->strip_right && end < bytes && is_space_character(utf8_read(text + end, bytes - end, &edge))) end += edge;
+        while (a->strip_left && begin > done && is_space_character(character_before(text, begin, &edge)))
+            begin = edge;
+        while (a->strip_right && end < bytes && is_space_character(utf8_read(text + end, bytes - end, &edge)))
+            end += edge;
         if (begin > done) {
             status = pieces_append(pieces, done, begin - done, error);
             if (status == LEVEE_OK) status = token_list_add(ids, NO_TOKEN, error);
@@ -291,7 +293,8 @@ static levee_status encode_words(tokenizer *t, const char *text, uint64_t bytes,
     text_buffer *own = &t->words_text; /* the pre-tokenizer may change the text */
     own->bytes = 0;
     levee_status status = text_append(own, text, bytes, error);
-    if (status == LEVEE_OK) status = stage_split(&t->pretokenizer, own, &t->scratch, first, &t->pieces, &t->other, error);
+    if (status == LEVEE_OK)
+        status = stage_split(&t->pretokenizer, own, &t->scratch, first, &t->pieces, &t->other, error);
     for (uint64_t i = 0; i < t->pieces.count && status == LEVEE_OK; i++)
         status = bpe_encode(t->words, own->data + t->pieces.pieces[i].offset, t->pieces.pieces[i].bytes, ids, error);
     return status;

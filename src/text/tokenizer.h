@@ -1,8 +1,8 @@
 /* tokenizer.json of a Hugging Face model: text to token ids and back.
  *
- * Byte-pair encoding, byte-level (GPT-2, Llama 3, Qwen2, SmolLM) or SentencePiece-style with byte fallback. What a file asks
- * for and is not known here is refused by name. All memory is booked under `tokenizer`. Not thread-safe: encoding uses
- * scratch that belongs to the tokenizer. */
+ * Byte-pair encoding, byte-level (GPT-2, Llama 3, Qwen2, SmolLM) or SentencePiece-style with byte fallback. What a
+ * file asks for and is not known here is refused by name. All memory is booked under `tokenizer`. Not thread-safe:
+ * encoding uses scratch that belongs to the tokenizer. */
 #ifndef LEVEE_TEXT_TOKENIZER_H
 #define LEVEE_TEXT_TOKENIZER_H
 
@@ -10,8 +10,8 @@
 
 typedef struct tokenizer tokenizer;
 
-/* Opens the tokenizer.json of a model directory, and reads the names of its special tokens from tokenizer_config.json if
- * that is there. */
+/* Opens the tokenizer.json of a model directory, and reads the names of its special tokens from tokenizer_config.json
+ * if that is there. */
 levee_status tokenizer_open(tokenizer **result, const char *directory, levee_error *error);
 void tokenizer_close(tokenizer *t); /* NULL is allowed */
 
@@ -34,13 +34,13 @@ typedef struct token_list {
 levee_status token_list_add(token_list *list, uint32_t id, levee_error *error);
 void token_list_free(token_list *list);
 
-/* Appends the ids of `bytes` bytes of UTF-8; with `add_special` the post-processor adds what it adds (a BOS). Text that is
- * not UTF-8 is refused with the offset of the byte. NUL is a character like others. Costs O(n log n). */
+/* Appends the ids of `bytes` bytes of UTF-8; with `add_special` the post-processor adds what it adds (a BOS). Text
+ * that is not UTF-8 is refused with the offset of the byte. NUL is a character like others. Costs O(n log n). */
 levee_status tokenizer_encode(tokenizer *t, const char *text, uint64_t bytes, bool add_special, token_list *ids,
                               levee_error *error);
 
-/* The text of `count` ids, NUL-terminated; *bytes (may be NULL) is its length. The caller frees *text with ledger_free. With
- * `skip_special`, special tokens are left out. Bytes that are not UTF-8 become U+FFFD. */
+/* The text of `count` ids, NUL-terminated; *bytes (may be NULL) is its length. The caller frees *text with
+ * ledger_free. With `skip_special`, special tokens are left out. Bytes that are not UTF-8 become U+FFFD. */
 levee_status tokenizer_decode(tokenizer *t, const uint32_t *ids, uint64_t count, bool skip_special, char **text,
                               uint64_t *bytes, levee_error *error);
 

@@ -47,7 +47,7 @@ static levee_status read_object(const file_reader *r, json_t *tree, json_walk *w
     json_span key, value;
     levee_status status = LEVEE_OK;
     while (status == LEVEE_OK && json_walk_next(walk, &key, &value)) {
-        json_span *large = !model                    ? NULL
+        json_span *large = !model                  ? NULL
                            : is_key(key, "vocab")  ? &r->file->vocabulary
                            : is_key(key, "merges") ? &r->file->merges
                                                    : NULL;

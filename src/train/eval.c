@@ -30,7 +30,8 @@ static levee_status open_data(run *r, dataset **data, const char *split, levee_e
     return status;
 }
 
-static levee_status evaluate(run *r, training *engine, dataset *data, uint32_t *ids, double *loss, levee_error *error) {
+static levee_status evaluate(run *r, training *engine, dataset *data, uint32_t *ids, double *loss,
+                             levee_error *error) {
     const levee_options *o = r->options;
     session *s = &r->model;
     training_settings settings = {.longest_tokens = dataset_longest(data) - 1, .evaluate_only = true};

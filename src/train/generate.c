@@ -28,7 +28,8 @@ static levee_status plan_both(generation *g, levee_error *error) {
     if (status == LEVEE_OK) status = session_warm_up(s, &g->head, 1, error);
     if (status == LEVEE_OK)
         status = plan_make(&g->body_plan, &g->body, &s->lasting, CHUNK_TOKENS, s->device->kernels, s->state, error);
-    if (status == LEVEE_OK) status = plan_make(&g->head_plan, &g->head, &s->lasting, 1, s->device->kernels, s->state, error);
+    if (status == LEVEE_OK)
+        status = plan_make(&g->head_plan, &g->head, &s->lasting, 1, s->device->kernels, s->state, error);
     if (status == LEVEE_OK) status = session_measure(s, error);
     if (status != LEVEE_OK) return status;
     s->runtime_bytes += executor_bytes(&g->body_plan) + executor_bytes(&g->head_plan);
@@ -139,12 +140,14 @@ levee_status levee_generate(const levee_options *options, levee_print *print, vo
     levee_status status = run_open(&r, options, print, context, error);
     if (status == LEVEE_OK)
         status = tokenizer_encode(r.model.tokens, options->prompt, strlen(options->prompt), true, &prompt, error);
-    if (status == LEVEE_OK && !prompt.count) status = error_set(error, LEVEE_USAGE, "--prompt is needed: a text to continue");
+    if (status == LEVEE_OK && !prompt.count)
+        status = error_set(error, LEVEE_USAGE, "--prompt is needed: a text to continue");
     settings.prompt_tokens = (uint32_t)prompt.count;
     if (status == LEVEE_OK) status = run_adapted(&r, &settings.adapted, error);
     if (status == LEVEE_OK) status = generation_open(&g, &r.model, &settings, error);
     if (status == LEVEE_OK) status = continue_prompt(&r, &g, &prompt, &text, error);
-    if (status == LEVEE_OK) status = tokenizer_decode(r.model.tokens, text.ids, text.count, true, &decoded, NULL, error);
+    if (status == LEVEE_OK)
+        status = tokenizer_decode(r.model.tokens, text.ids, text.count, true, &decoded, NULL, error);
     if (status == LEVEE_OK && print) print(context, decoded);
     ledger_free(decoded);
     token_list_free(&prompt);

@@ -1,15 +1,15 @@
-/* Greedy generation on the same engine and inside the same budget: planned caches for keys and values, a body that takes
- * the prompt in chunks, and a head for one row. */
+/* Greedy generation on the same engine and inside the same budget: planned caches for keys and values, a body that
+ * takes the prompt in chunks, and a head for one row. */
 #ifndef LEVEE_TRAIN_GENERATE_H
 #define LEVEE_TRAIN_GENERATE_H
 
 #include "train/session.h"
 
 typedef struct generation_settings {
-    trainable_set adapted;      /* the adapter's shape, or FINE_TUNE_NONE */
-    const char *adapter_path;   /* read when there is an adapter */
+    trainable_set adapted;    /* the adapter's shape, or FINE_TUNE_NONE */
+    const char *adapter_path; /* read when there is an adapter */
     uint32_t prompt_tokens;
-    uint32_t most_tokens;       /* to generate */
+    uint32_t most_tokens; /* to generate */
 } generation_settings;
 
 typedef struct generation {

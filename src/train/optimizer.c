@@ -1,4 +1,5 @@
-/* AdamW over all parameters at once: see optimizer.h. Loshchilov and Hutter, "Decoupled weight decay regularization". */
+/* AdamW over all parameters at once: see optimizer.h. Loshchilov and Hutter, "Decoupled weight decay regularization".
+ */
 #include "train/optimizer.h"
 
 #include <math.h>

@@ -34,8 +34,8 @@ void options_defaults(levee_options *o) {
     o->max_new_tokens = 100;
     o->learning_rate = 1e-5;
     for (unsigned i = 0; i < OPTIMIZER_COUNT; i++)
-        o->optimizers[i] = (optimizer_settings){.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = 0.01,
-                                                .bias_correction = true};
+        o->optimizers[i] = (optimizer_settings){
+            .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = 0.01, .bias_correction = true};
     o->max_gradient_norm = INFINITY;
     o->rank = 8;
     o->scale = 20;
@@ -63,8 +63,8 @@ static unsigned distance(const char *a, const char *b) {
     return row[cols];
 }
 
-/* The YAML spelling without the maps that only group: lora_parameters.rank is rank, optimizer_config.adamw.eps is eps and
- * says in *section that it is adamw's alone. */
+/* The YAML spelling without the maps that only group: lora_parameters.rank is rank, optimizer_config.adamw.eps is eps
+ * and says in *section that it is adamw's alone. */
 static void canonical_key(char key[128], const char *written, optimizer_choice *section) {
     *section = OPTIMIZER_COUNT;
     snprintf(key, 128, "%s", written);
@@ -174,7 +174,8 @@ static levee_status set_list(levee_options *o, const option *d, const char *give
     for (; next_item(&rest, item); count++) {
         model_projection p = d->kind == OPTION_KEYS ? model_projection_find(item) : PROJECTION_COUNT;
         if (d->kind == OPTION_KEYS && p == PROJECTION_COUNT)
-            return bad_value(d, item, "a projection: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj or down_proj", error);
+            return bad_value(d, item, "a projection: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj or down_proj",
+                             error);
         if (d->kind == OPTION_KEYS)
             projections[p] = true;
         else if (count == SCHEDULE_ARGUMENTS || !read_double(item, &numbers[count]))
@@ -223,7 +224,8 @@ static levee_status set_value(levee_options *o, const option *d, const char *giv
         if (!is_true(given) && !is_false(given)) return bad_value(d, given, "true or false", error);
         *(bool *)field = is_true(given);
         return LEVEE_OK;
-    case OPTION_CHOICE: return set_choice(o, d, given, error);
+    case OPTION_CHOICE:
+        return set_choice(o, d, given, error);
     case OPTION_SCHEDULE:
         o->has_schedule = true;
         return schedule_find(given, &o->rate.kind) ? LEVEE_OK : bad_value(d, given, d->help, error);
@@ -231,15 +233,18 @@ static levee_status set_value(levee_options *o, const option *d, const char *giv
         for (unsigned p = 0; p < PROJECTION_COUNT && is_null(given); p++) o->projections[p] = true;
         return is_null(given) ? LEVEE_OK : set_list(o, d, given, error);
     case OPTION_BETAS:
-    case OPTION_ARGUMENTS: return set_list(o, d, given, error);
+    case OPTION_ARGUMENTS:
+        return set_list(o, d, given, error);
     case OPTION_MAP:
         if (!is_null(given)) return bad_value(d, given, "a map of options", error);
         if (d->offset == AT(rate)) memset(&o->rate, 0, sizeof o->rate), o->has_schedule = false;
         return LEVEE_OK;
-    case OPTION_IGNORED: return LEVEE_OK;
+    case OPTION_IGNORED:
+        return LEVEE_OK;
     case OPTION_REFUSED:
         return is_false(given) ? LEVEE_OK : error_set(error, LEVEE_USAGE, "%s: is not supported", d->key);
-    default: return set_number(o, d, given, error);
+    default:
+        return set_number(o, d, given, error);
     }
 }
 
@@ -268,13 +273,16 @@ levee_status options_check(const levee_options *o, levee_error *error) {
     const schedule *s = &o->rate;
     const char *wanted = o->has_schedule ? schedule_problem(s) : NULL;
     if (!o->has_schedule && (s->argument_count || s->warmup || s->warmup_init > 0))
-        return error_set(error, LEVEE_USAGE, "lr_schedule: a name is needed: constant, linear, cosine, step or exponential");
+        return error_set(error, LEVEE_USAGE,
+                         "lr_schedule: a name is needed: constant, linear, cosine, step or exponential");
     if (wanted)
-        return error_set(error, LEVEE_USAGE, "lr_schedule.arguments: %s needs %s, rates from 0 to 1000 and updates from 1",
+        return error_set(error, LEVEE_USAGE,
+                         "lr_schedule.arguments: %s needs %s, rates from 0 to 1000 and updates from 1",
                          schedule_name(s->kind), wanted);
     if ((uint64_t)o->batch_size * o->accumulation > 1000000000)
-        return error_set(error, LEVEE_USAGE, "batch_size %u times grad_accumulation_steps %u is more than 1e9 examples",
-                         o->batch_size, o->accumulation);
+        return error_set(error, LEVEE_USAGE,
+                         "batch_size %u times grad_accumulation_steps %u is more than 1e9 examples", o->batch_size,
+                         o->accumulation);
     return LEVEE_OK;
 }
 

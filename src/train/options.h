@@ -1,5 +1,5 @@
-/* The options of a run: those of mlx_lm.lora, by the same names, and ours. One table drives the command line, YAML files
- * and the help. */
+/* The options of a run: those of mlx_lm.lora, by the same names, and ours. One table drives the command line, YAML
+ * files and the help. */
 #ifndef LEVEE_TRAIN_OPTIONS_H
 #define LEVEE_TRAIN_OPTIONS_H
 
@@ -39,15 +39,16 @@ struct levee_options {
 /* mlx_lm.lora's defaults where it has the option. */
 void options_defaults(levee_options *o);
 
-/* Sets one option by its key, in YAML spelling (num_layers) or the command line's (num-layers); parts of maps are dotted
- * (lora_parameters.rank). A key that is not known names the nearest that is; a value that does not do says what would. */
+/* Sets one option by its key, in YAML spelling (num_layers) or the command line's (num-layers); parts of maps are
+ * dotted (lora_parameters.rank). A key that is not known names the nearest that is; a value that does not do says
+ * what would. */
 levee_status options_set(levee_options *o, const char *key, const char *value, levee_error *error);
 
 /* Reads a YAML file of options. */
 levee_status options_read(levee_options *o, const char *path, levee_error *error);
 
-/* Refuses options that do only one by one: a schedule without its name or with wrong arguments, a batch that cannot be
- * counted. Call when all are set. */
+/* Refuses options that do only one by one: a schedule without its name or with wrong arguments, a batch that cannot
+ * be counted. Call when all are set. */
 levee_status options_check(const levee_options *o, levee_error *error);
 
 /* The chosen optimizer's settings, clipping included; adam's weight decay is 0. */

@@ -39,7 +39,8 @@ static bool write_arguments(char *text, size_t bytes, const schedule *s) {
 static bool write_value(const levee_options *o, const option *d, char *text, size_t bytes) {
     bool chosen = d->offset >= AT(optimizers) && d->offset < AT(optimizers) + sizeof *o->optimizers;
     const optimizer_settings *settings = &o->optimizers[o->optimizer];
-    const unsigned char *field = (const unsigned char *)o + d->offset + (chosen ? o->optimizer * sizeof *settings : 0);
+    const unsigned char *field =
+        (const unsigned char *)o + d->offset + (chosen ? o->optimizer * sizeof *settings : 0);
     double number;
     uint32_t small;
     uint64_t large;
@@ -48,12 +49,14 @@ static bool write_value(const levee_options *o, const option *d, char *text, siz
                 : d->offset == AT(compute)   ? (int)o->compute
                                              : (int)o->optimizer;
     switch (d->kind) {
-    case OPTION_PATH: return write_text(text, bytes, (const char *)field);
+    case OPTION_PATH:
+        return write_text(text, bytes, (const char *)field);
     case OPTION_BATCHES:
     case OPTION_WHOLE:
         memcpy(&small, field, sizeof small);
         return snprintf(text, bytes, small == UINT32_MAX ? "-1" : "%u", small) > 0;
-    case OPTION_LAYERS: return snprintf(text, bytes, "%lld", (long long)o->num_layers) > 0;
+    case OPTION_LAYERS:
+        return snprintf(text, bytes, "%lld", (long long)o->num_layers) > 0;
     case OPTION_NUMBER:
         memcpy(&number, field, sizeof number);
         return isfinite(number) && snprintf(text, bytes, "%.17g", number) > 0;
@@ -61,18 +64,25 @@ static bool write_value(const levee_options *o, const option *d, char *text, siz
     case OPTION_SEED:
         memcpy(&large, field, sizeof large);
         return (large || d->kind == OPTION_SEED) && snprintf(text, bytes, "%llu", (unsigned long long)large) > 0;
-    case OPTION_FLAG: return snprintf(text, bytes, "%s", *(const bool *)field ? "true" : "false") > 0;
-    case OPTION_BETAS: return snprintf(text, bytes, "[%.17g, %.17g]", settings->beta1, settings->beta2) > 0;
-    case OPTION_KEYS: return write_keys(text, bytes, o->projections);
-    case OPTION_SCHEDULE: return snprintf(text, bytes, "%s", schedule_name(o->rate.kind)) > 0;
-    case OPTION_ARGUMENTS: return write_arguments(text, bytes, &o->rate);
-    case OPTION_MAP: return d->offset == AT(rate) && snprintf(text, bytes, "%s", o->has_schedule ? "" : "null") >= 0;
+    case OPTION_FLAG:
+        return snprintf(text, bytes, "%s", *(const bool *)field ? "true" : "false") > 0;
+    case OPTION_BETAS:
+        return snprintf(text, bytes, "[%.17g, %.17g]", settings->beta1, settings->beta2) > 0;
+    case OPTION_KEYS:
+        return write_keys(text, bytes, o->projections);
+    case OPTION_SCHEDULE:
+        return snprintf(text, bytes, "%s", schedule_name(o->rate.kind)) > 0;
+    case OPTION_ARGUMENTS:
+        return write_arguments(text, bytes, &o->rate);
+    case OPTION_MAP:
+        return d->offset == AT(rate) && snprintf(text, bytes, "%s", o->has_schedule ? "" : "null") >= 0;
     case OPTION_CHOICE: {
         const char *word = d->words;
         for (int i = 0; i < index; i++) word = strchr(word, '|') + 1;
         return snprintf(text, bytes, "%.*s", (int)strcspn(word, "|"), word) > 0;
     }
-    default: return false;
+    default:
+        return false;
     }
 }
 

@@ -50,7 +50,8 @@ static levee_status scalar(yaml_reader *r, const yaml_event_t *event, levee_erro
 
 static levee_status step(yaml_reader *r, const yaml_event_t *event, levee_error *error) {
     switch (event->type) {
-    case YAML_SCALAR_EVENT: return scalar(r, event, error);
+    case YAML_SCALAR_EVENT:
+        return scalar(r, event, error);
     case YAML_MAPPING_START_EVENT:
         if (r->depth == DEEPEST || r->list_depth) return refuse(r, event, "a map is not expected here", error);
         r->lengths[r->depth++] = strlen(r->key);
@@ -66,9 +67,13 @@ static levee_status step(yaml_reader *r, const yaml_event_t *event, levee_error 
         r->list_depth = 1;
         r->value[0] = 0;
         return LEVEE_OK;
-    case YAML_SEQUENCE_END_EVENT: r->list_depth = 0; return set(r, event, r->value, error);
-    case YAML_ALIAS_EVENT: return refuse(r, event, "aliases are not supported", error);
-    default: return LEVEE_OK;
+    case YAML_SEQUENCE_END_EVENT:
+        r->list_depth = 0;
+        return set(r, event, r->value, error);
+    case YAML_ALIAS_EVENT:
+        return refuse(r, event, "aliases are not supported", error);
+    default:
+        return LEVEE_OK;
     }
 }
 

@@ -91,7 +91,8 @@ levee_status run_evaluate(training *engine, dataset *data, uint64_t examples, ui
         status = training_evaluate(engine, &sum, error);
         batch_clear(b);
         if (status == LEVEE_OK && !batch_add(b, ids, NULL, count, 0))
-            status = error_set(error, LEVEE_INTERNAL, "a row of %u tokens does not fit a pass of %u", count, b->capacity);
+            status =
+                error_set(error, LEVEE_INTERNAL, "a row of %u tokens does not fit a pass of %u", count, b->capacity);
     }
     if (status == LEVEE_OK) status = training_evaluate(engine, &sum, error);
     *loss = targets ? sum / (double)targets : NAN;
@@ -110,7 +111,8 @@ levee_status run_adapted(const run *r, trainable_set *set, levee_error *error) {
     bool all = config.layer_count == UINT32_MAX;
     if (!all && config.first_layer + config.layer_count != model->layers)
         return error_set(error, LEVEE_BAD_DATA,
-                         "%s: adapter_config.json: layers_to_transform must be the model's last layers", o->adapter_path);
+                         "%s: adapter_config.json: layers_to_transform must be the model's last layers",
+                         o->adapter_path);
     *set = (trainable_set){.type = FINE_TUNE_LORA,
                            .last_layers = config.layer_count,
                            .rank = config.rank,

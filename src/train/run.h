@@ -30,10 +30,12 @@ trainable_set run_trainable(const levee_options *o);
 /* The adapter to read, when one was asked for: its shape, from its configuration; else FINE_TUNE_NONE. */
 levee_status run_adapted(const run *r, trainable_set *set, levee_error *error);
 
-/* Rows of a batch of `examples` sequences of at most `longest_tokens` rows, capped at what one pass could ever hold. */
+/* Rows of a batch of `examples` sequences of at most `longest_tokens` rows, capped at what one pass could ever hold.
+ */
 uint32_t run_step_tokens(uint32_t longest_tokens, uint64_t examples);
 
-/* Mean loss a token over the first `examples` rows (or all, when there are fewer). `ids` [max_sequence_tokens] is scratch. */
+/* Mean loss a token over the first `examples` rows (or all, when there are fewer). `ids` [max_sequence_tokens] is
+ * scratch. */
 levee_status run_evaluate(training *engine, dataset *data, uint64_t examples, uint32_t *ids, double *loss,
                           levee_error *error);
 

@@ -12,7 +12,8 @@ static const struct {
 } kinds[] = {
     [SCHEDULE_CONSTANT] = {"constant", "constant", 1, 1, 0, "[rate]"},
     [SCHEDULE_LINEAR] = {"linear", "linear_schedule", 3, 3, 2, "[first rate, last rate, updates]"},
-    [SCHEDULE_COSINE] = {"cosine", "cosine_decay", 2, 3, 1, "[first rate, updates] or [first rate, updates, last rate]"},
+    [SCHEDULE_COSINE] = {"cosine", "cosine_decay", 2, 3, 1,
+                         "[first rate, updates] or [first rate, updates, last rate]"},
     [SCHEDULE_STEP] = {"step", "step_decay", 3, 3, 2, "[first rate, factor, updates between]"},
     [SCHEDULE_EXPONENTIAL] = {"exponential", "exponential_decay", 2, 2, 0, "[first rate, factor per update]"},
 };
@@ -41,14 +42,18 @@ const char *schedule_problem(const schedule *s) {
 static double curve(const schedule *s, double n) {
     const double *a = s->arguments, pi = 3.14159265358979323846;
     switch (s->kind) {
-    case SCHEDULE_LINEAR: return n < a[2] ? a[0] + (a[1] - a[0]) * n / a[2] : a[1];
+    case SCHEDULE_LINEAR:
+        return n < a[2] ? a[0] + (a[1] - a[0]) * n / a[2] : a[1];
     case SCHEDULE_COSINE: {
         double done = n < a[1] ? n / a[1] : 1;
         return a[2] + 0.5 * (1 + cos(pi * done)) * (a[0] - a[2]);
     }
-    case SCHEDULE_STEP: return a[0] * pow(a[1], floor(n / a[2]));
-    case SCHEDULE_EXPONENTIAL: return a[0] * pow(a[1], n);
-    default: return a[0];
+    case SCHEDULE_STEP:
+        return a[0] * pow(a[1], floor(n / a[2]));
+    case SCHEDULE_EXPONENTIAL:
+        return a[0] * pow(a[1], n);
+    default:
+        return a[0];
     }
 }
 

@@ -32,8 +32,8 @@ const char *schedule_name(schedule_kind kind);
 /* What the arguments should be, when they are not that; NULL when they do. */
 const char *schedule_problem(const schedule *s);
 
-/* The rate of update number `update`, from 0. The warm-up reaches the curve's first rate at update `warmup`, and the curve
- * starts with it at the next: mlx_lm.lora joins the two there, so the rate stays for two updates. */
+/* The rate of update number `update`, from 0. The warm-up reaches the curve's first rate at update `warmup`, and the
+ * curve starts with it at the next: mlx_lm.lora joins the two there, so the rate stays for two updates. */
 double schedule_rate(const schedule *s, uint64_t update);
 
 #endif

@@ -112,8 +112,8 @@ static levee_status commit_in_slices(region *memory, uint64_t bytes, levee_error
     return LEVEE_OK;
 }
 
-levee_status session_take_memory(session *s, uint64_t arena_bytes, const uint64_t arena_categories[LEVEE_CATEGORY_COUNT],
-                                 levee_error *error) {
+levee_status session_take_memory(session *s, uint64_t arena_bytes,
+                                 const uint64_t arena_categories[LEVEE_CATEGORY_COUNT], levee_error *error) {
     uint64_t bytes = s->lasting.total_bytes[SPACE_HOST] + arena_bytes;
     levee_status status = region_open(&s->memory, bytes, error);
     if (status == LEVEE_OK) status = commit_in_slices(&s->memory, bytes, error);
@@ -195,9 +195,10 @@ levee_status session_rates(session *s, machine_rates *rates, levee_error *error)
 levee_status session_refuse(const session *s, uint64_t smallest_budget_bytes, uint32_t longest_tokens,
                             levee_error *error) {
     char budget[BYTES_TEXT], smallest[BYTES_TEXT];
-    return error_set(error, LEVEE_DOES_NOT_FIT,
-                     "the job does not fit --memory %s; the smallest budget that does is %s. A smaller --max-seq-length "
-                     "(the longest sequence has %u tokens), a smaller --rank, fewer --num-layers, --fine-tune-type lora "
-                     "or --grad-checkpoint auto lower it",
-                     bytes_format(budget, s->budget_bytes), bytes_format(smallest, smallest_budget_bytes), longest_tokens);
+    return error_set(
+        error, LEVEE_DOES_NOT_FIT,
+        "the job does not fit --memory %s; the smallest budget that does is %s. A smaller --max-seq-length "
+        "(the longest sequence has %u tokens), a smaller --rank, fewer --num-layers, --fine-tune-type lora "
+        "or --grad-checkpoint auto lower it",
+        bytes_format(budget, s->budget_bytes), bytes_format(smallest, smallest_budget_bytes), longest_tokens);
 }

@@ -1,7 +1,8 @@
 /* A session: a model opened inside a memory budget, with the memory that its plans use.
  *
- * The order keeps the budget: first everything that is not planned is opened and warmed up (files, tokenizer, compiled
- * primitives, threads) and measured; the plans get what is left; then the memory is taken once, and the session is sealed.
+ * The order keeps the budget: first everything that is not planned is opened and warmed up (files, tokenizer,
+ * compiled primitives, threads) and measured; the plans get what is left; then the memory is taken once, and the
+ * session is sealed.
  *
  *   budget >= runtime (measured, held before the plan's memory) + reserve for what grows later + lasting + arena */
 #ifndef LEVEE_TRAIN_SESSION_H
@@ -32,7 +33,7 @@ typedef struct session {
                                libraries take inside a call */
     uint64_t reserve_bytes; /* kept free for what the libraries still take while running */
     layout lasting;
-    region memory;          /* lasting values and arena, in host memory */
+    region memory; /* lasting values and arena, in host memory */
     uint64_t booked_bytes[LEVEE_CATEGORY_COUNT];
 } session;
 
@@ -49,7 +50,8 @@ levee_status session_measure(session *s, levee_error *error);
 /* What the budget covers besides the plans: runtime and reserve. */
 uint64_t session_unplanned_bytes(const session *s);
 
-/* The most that was held so far, before the plans' memory: opening and planning a small job takes more than the job. */
+/* The most that was held so far, before the plans' memory: opening and planning a small job takes more than the job.
+ */
 uint64_t session_opening_bytes(const session *s);
 
 /* What the plans may take: the rest; 0 when nothing is left. */
@@ -57,13 +59,14 @@ uint64_t session_plan_budget(const session *s);
 
 /* Reserves and commits the memory of s->lasting and an arena of the given size, touches every page, and books it by
  * category. From here on the ledger refuses what would pass the budget. */
-levee_status session_take_memory(session *s, uint64_t arena_bytes, const uint64_t arena_categories[LEVEE_CATEGORY_COUNT],
-                                 levee_error *error);
+levee_status session_take_memory(session *s, uint64_t arena_bytes,
+                                 const uint64_t arena_categories[LEVEE_CATEGORY_COUNT], levee_error *error);
 
 /* Binds a plan to the session's memory and weights. */
 levee_status session_bind(session *s, executor *e, const plan *planned, levee_error *error);
 
-/* How fast this machine is at products and at moving bytes, measured in a few milliseconds with the backend's kernels. */
+/* How fast this machine is at products and at moving bytes, measured in a few milliseconds with the backend's
+ * kernels. */
 levee_status session_rates(session *s, machine_rates *rates, levee_error *error);
 
 /* Says why the job does not fit, the smallest budget that would do, and what to change. */

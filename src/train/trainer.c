@@ -81,10 +81,11 @@ static levee_status check_target(const trainer *t, levee_error *error) {
     }
     if (!strcmp(o->model, o->adapter_path) ||
         (file_join(path, o->adapter_path, "adapter_config.json") && file_exists(path)))
-        return error_set(error, LEVEE_USAGE,
-                         "%s: holds the model that is trained, or an adapter; --fine-tune-type %s writes a whole model, so "
-                         "give another --adapter-path",
-                         o->adapter_path, o->type == FINE_TUNE_FULL ? "full" : "head");
+        return error_set(
+            error, LEVEE_USAGE,
+            "%s: holds the model that is trained, or an adapter; --fine-tune-type %s writes a whole model, so "
+            "give another --adapter-path",
+            o->adapter_path, o->type == FINE_TUNE_FULL ? "full" : "head");
     return LEVEE_OK;
 }
 
@@ -98,7 +99,8 @@ static levee_status open_data(trainer *t, levee_error *error) {
     if (status != LEVEE_OK) return status;
     t->order = (cursor){.seed = o->seed, .rows = dataset_rows(t->train), .batch_size = step_examples(o)};
     t->ids = ledger_alloc_array(LEVEE_DATA, o->max_sequence_tokens, sizeof *t->ids);
-    run_print(&t->common, "%llu rows to train on, the longest of %u tokens; %llu cut to --max-seq-length, %llu too short",
+    run_print(&t->common,
+              "%llu rows to train on, the longest of %u tokens; %llu cut to --max-seq-length, %llu too short",
               (unsigned long long)dataset_rows(t->train), dataset_longest(t->train),
               (unsigned long long)dataset_cut_rows(t->train), (unsigned long long)dataset_short_rows(t->train));
     return t->ids ? LEVEE_OK : error_out_of_memory(error, "a row of tokens", o->max_sequence_tokens * sizeof *t->ids);
@@ -126,7 +128,8 @@ static void print_plan(trainer *t) {
     for (unsigned c = 0; c < LEVEE_CATEGORY_COUNT; c++) t->predicted_bytes += t->planned[c];
     table_of_plan(table, t->planned, t->common.model.budget_bytes);
     run_print(&t->common, "%s", table);
-    run_print(&t->common, "%u tokens a pass, %u of %u groups of activations recomputed, logits of %u rows at a time, %s products",
+    run_print(&t->common,
+              "%u tokens a pass, %u of %u groups of activations recomputed, logits of %u rows at a time, %s products",
               planned->chosen.capacity_tokens, planned->recomputed_tensors, planned->candidate_tensors,
               planned->head_chunk_tokens,
               t->common.model.device->compute(t->common.model.state) == COMPUTE_BF16 ? "bf16" : "f32");
@@ -146,7 +149,8 @@ static levee_status train_step(trainer *t, uint32_t step, step_report *report, l
     uint32_t examples = step_examples(t->common.options);
     uint64_t targets = 0;
     double loss = 0, began = now_seconds();
-    for (uint32_t e = 0; e < examples; e++) targets += dataset_row_tokens(t->train, cursor_row(&t->order, step, e)) - 1;
+    for (uint32_t e = 0; e < examples; e++)
+        targets += dataset_row_tokens(t->train, cursor_row(&t->order, step, e)) - 1;
     training_begin_step(&t->engine, step, targets);
     batch *b = training_batch(&t->engine);
     batch_clear(b);
@@ -158,7 +162,8 @@ static levee_status train_step(trainer *t, uint32_t step, step_report *report, l
         if (status == LEVEE_OK && batch_add(b, t->ids, NULL, count, e)) continue;
         if (status == LEVEE_OK) status = run_batch(t, &loss, &report->passes, error);
         if (status == LEVEE_OK && !batch_add(b, t->ids, NULL, count, e))
-            status = error_set(error, LEVEE_INTERNAL, "a row of %u tokens does not fit a pass of %u", count, b->capacity);
+            status =
+                error_set(error, LEVEE_INTERNAL, "a row of %u tokens does not fit a pass of %u", count, b->capacity);
     }
     if (status == LEVEE_OK) status = run_batch(t, &loss, &report->passes, error);
     bool applied = true;
@@ -168,10 +173,11 @@ static levee_status train_step(trainer *t, uint32_t step, step_report *report, l
         status = optimizer_update(&t->engine.updates, report->learning_rate, &report->gradient_norm, &applied, error);
     report->loss = loss / (double)targets;
     if (status == LEVEE_OK && (!applied || !isfinite(loss)))
-        status = error_set(error, LEVEE_STOPPED,
-                           "step %u: loss or gradient is not finite, so it was not applied; lower --learning-rate. What was "
-                           "saved before is whole",
-                           step + 1);
+        status = error_set(
+            error, LEVEE_STOPPED,
+            "step %u: loss or gradient is not finite, so it was not applied; lower --learning-rate. What was "
+            "saved before is whole",
+            step + 1);
     t->trained_tokens += targets;
     report->seconds = now_seconds() - began;
     report->tokens = targets;
@@ -182,8 +188,7 @@ static levee_status train_step(trainer *t, uint32_t step, step_report *report, l
 
 static levee_status validate(trainer *t, double *loss, levee_error *error) {
     const levee_options *o = t->common.options;
-    return run_evaluate(&t->engine, t->valid, (uint64_t)o->validation_batches * o->batch_size, t->ids, loss,
-                        error);
+    return run_evaluate(&t->engine, t->valid, (uint64_t)o->validation_batches * o->batch_size, t->ids, loss, error);
 }
 
 static levee_status finish_step(trainer *t, step_report *report, levee_error *error) {
@@ -201,7 +206,8 @@ static levee_status finish_step(trainer *t, step_report *report, levee_error *er
     metrics_progress(line, report);
     if (last || report->step == 1 || report->step % o->steps_per_report == 0) run_print(&t->common, "%s", line);
     if (!isnan(report->validation_loss))
-        run_print(&t->common, "step %llu  validation loss %.4f", (unsigned long long)report->step, report->validation_loss);
+        run_print(&t->common, "step %llu  validation loss %.4f", (unsigned long long)report->step,
+                  report->validation_loss);
     return status;
 }
 
@@ -215,8 +221,11 @@ static levee_status loop(trainer *t, levee_error *error) {
         if (status == LEVEE_OK) run_print(&t->common, "before training: validation loss %.4f", loss);
     }
     for (uint32_t step = 0; step < t->steps && status == LEVEE_OK; step++) {
-        step_report report = {.step = step + 1, .steps = t->steps, .planned_bytes = t->planned,
-                              .predicted_bytes = t->predicted_bytes, .budget_bytes = t->common.model.budget_bytes};
+        step_report report = {.step = step + 1,
+                              .steps = t->steps,
+                              .planned_bytes = t->planned,
+                              .predicted_bytes = t->predicted_bytes,
+                              .budget_bytes = t->common.model.budget_bytes};
         status = train_step(t, step, &report, error);
         if (status == LEVEE_OK) status = finish_step(t, &report, error);
     }
@@ -230,7 +239,8 @@ static levee_status start(trainer *t, levee_error *error) {
     if (status == LEVEE_OK && *o->resume_adapter_file)
         status = parameters_read_adapter(&t->common.model.lasting, t->common.model.memory.base,
                                          o->resume_adapter_file, error);
-    if (status == LEVEE_OK && file_join(path, o->adapter_path, "metrics.jsonl")) status = metrics_open(&t->log, path, error);
+    if (status == LEVEE_OK && file_join(path, o->adapter_path, "metrics.jsonl"))
+        status = metrics_open(&t->log, path, error);
     if (status == LEVEE_OK && file_join(path, o->adapter_path, "config.yaml")) status = options_write(o, path, error);
     return status;
 }

@@ -33,8 +33,8 @@ static levee_status plan_evaluation(training *t, levee_error *error) {
     for (uint32_t i = 0; i < t->evaluated.node_count; i++)
         if (t->evaluated.nodes[i].kind == OPERATOR_HEAD_LOSS)
             t->evaluated.nodes[i].parameters.chunk_tokens = t->planned.head_chunk_tokens;
-    return plan_make(&t->evaluation, &t->evaluated, &t->model->lasting, trained->capacity_tokens, t->model->device->kernels,
-                     t->model->state, error);
+    return plan_make(&t->evaluation, &t->evaluated, &t->model->lasting, trained->capacity_tokens,
+                     t->model->device->kernels, t->model->state, error);
 }
 
 static uint64_t arena_bytes(const training *t) {
@@ -63,10 +63,10 @@ static levee_status find_plans(training *t, const machine_rates *rates, uint64_t
     return status == LEVEE_OK ? plan_evaluation(t, error) : status;
 }
 
-/* The plans themselves take memory too, so what is held is measured again when they are there; if they then do not fit by
- * that much, they are made again for what is left. */
-static levee_status plan_within(training *t, const machine_rates *rates, uint64_t budget_bytes, uint64_t *needed_bytes,
-                                levee_error *error) {
+/* The plans themselves take memory too, so what is held is measured again when they are there; if they then do not
+ * fit by that much, they are made again for what is left. */
+static levee_status plan_within(training *t, const machine_rates *rates, uint64_t budget_bytes,
+                                uint64_t *needed_bytes, levee_error *error) {
     enum { MOST_ATTEMPTS = 4 };
     session *s = t->model;
     s->budget_bytes = budget_bytes;
@@ -163,8 +163,7 @@ levee_status training_start(training *t, levee_error *error) {
     t->train_losses = executor_data(&t->train_pass, plan_find(&t->planned.chosen, VALUE_LOSSES));
     t->evaluate_losses = executor_data(&t->evaluate_pass, plan_find(&t->evaluation, VALUE_LOSSES));
     if (!t->settings.evaluate_only)
-        optimizer_open(&t->updates, &t->settings.optimizer, &s->lasting, s->memory.base, s->device,
-                       s->state);
+        optimizer_open(&t->updates, &t->settings.optimizer, &s->lasting, s->memory.base, s->device, s->state);
     return LEVEE_OK;
 }
 
@@ -183,10 +182,8 @@ static double sum_losses(const float *losses, uint32_t count) {
 }
 
 levee_status training_pass(training *t, double *loss_sum, levee_error *error) {
-    pass_scalars pass = {.tokens = t->train_batch.tokens,
-                         .loss_scale = t->loss_scale,
-                         .seed = t->settings.seed,
-                         .step = t->step};
+    pass_scalars pass = {
+        .tokens = t->train_batch.tokens, .loss_scale = t->loss_scale, .seed = t->settings.seed, .step = t->step};
     if (!pass.tokens) return LEVEE_OK;
     levee_status status = executor_run(&t->train_pass, &pass, error);
     if (status == LEVEE_OK) *loss_sum += sum_losses(t->train_losses, pass.tokens);

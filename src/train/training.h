@@ -1,9 +1,9 @@
-/* Training as the engine sees it: plan, pass, update. Knows no files of data and no schedule; the loop (trainer.h) and the
- * golden check drive it.
+/* Training as the engine sees it: plan, pass, update. Knows no files of data and no schedule; the loop (trainer.h)
+ * and the golden check drive it.
  *
  * One step is: training_begin_step, then for each micro-batch fill training_batch and call training_pass, then
- * training_update. Gradients add up over the passes, each token's loss weighted by 1 / targets of the whole step, so how
- * the step is split changes the result by rounding only. */
+ * training_update. Gradients add up over the passes, each token's loss weighted by 1 / targets of the whole step, so
+ * how the step is split changes the result by rounding only. */
 #ifndef LEVEE_TRAIN_TRAINING_H
 #define LEVEE_TRAIN_TRAINING_H
 
@@ -18,13 +18,13 @@ typedef struct training_settings {
     uint32_t longest_tokens; /* rows of the longest sequence of any data that will be seen */
     uint32_t step_tokens;    /* rows of an effective batch, at most */
     uint64_t seed;
-    bool evaluate_only;      /* no gradients and no optimizer: only training_evaluate is of use */
+    bool evaluate_only; /* no gradients and no optimizer: only training_evaluate is of use */
 } training_settings;
 
 typedef struct training {
     session *model; /* the caller's; its memory is taken by training_plan */
     training_settings settings;
-    graph loss;     /* differentiated */
+    graph loss; /* differentiated */
     graph evaluated;
     search_result planned;
     plan evaluation;
@@ -36,8 +36,9 @@ typedef struct training {
     float loss_scale;
 } training;
 
-/* Builds the graphs, warms up, measures and finds a plan; takes no memory yet. On LEVEE_DOES_NOT_FIT the message says the
- * smallest budget that would do. training_close frees, and accepts a zeroed training; the session stays the caller's. */
+/* Builds the graphs, warms up, measures and finds a plan; takes no memory yet. On LEVEE_DOES_NOT_FIT the message says
+ * the smallest budget that would do. training_close frees, and accepts a zeroed training; the session stays the
+ * caller's. */
 levee_status training_plan(training *t, session *model, const training_settings *settings, levee_error *error);
 void training_close(training *t);
 

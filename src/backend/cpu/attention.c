@@ -1,5 +1,6 @@
-/* Causal attention, forward: each block of queries walks the blocks of keys that it sees and keeps a running maximum and
- * sum (Milakov and Gimelshein's online softmax, as in FlashAttention), so the score matrix never exists whole. Overwrites. */
+/* Causal attention, forward: each block of queries walks the blocks of keys that it sees and keeps a running maximum
+ * and sum (Milakov and Gimelshein's online softmax, as in FlashAttention), so the score matrix never exists whole.
+ * Overwrites. */
 #include <math.h>
 
 #include "backend/cpu/attention.h"
@@ -9,9 +10,7 @@ typedef struct forward_block {
     float *queries, *keys, *values, *scores, *output, *highest, *sum;
 } forward_block;
 
-static uint64_t block_floats(uint64_t width) {
-    return ATTENTION_BLOCK * (4 * width + ATTENTION_BLOCK + 2);
-}
+static uint64_t block_floats(uint64_t width) { return ATTENTION_BLOCK * (4 * width + ATTENTION_BLOCK + 2); }
 
 static forward_block block_at(void *scratch, uint64_t width, unsigned thread) {
     float *next = (float *)scratch + thread * block_floats(width);
@@ -33,8 +32,8 @@ typedef struct forward_work {
 } forward_work;
 
 /* Masks one row of a block of scores, then turns it into weights e^(score - highest) and updates the row's state. */
-VECTOR_INLINE void absorb_row(const attention_shape *s, forward_block *b, uint64_t row, uint64_t t, uint64_t first_key,
-                              uint64_t keys) {
+VECTOR_INLINE void absorb_row(const attention_shape *s, forward_block *b, uint64_t row, uint64_t t,
+                              uint64_t first_key, uint64_t keys) {
     float *scores = b->scores + row * ATTENTION_BLOCK, *output = b->output + row * s->width;
     uint64_t first = attention_first(s, t);
     for (uint64_t j = 0; j < ATTENTION_BLOCK; j++) {
@@ -70,8 +69,8 @@ VECTOR_INLINE void forward_body(forward_work *w, uint64_t begin, uint64_t end) {
         uint64_t rows = s->tokens - first < ATTENTION_BLOCK ? s->tokens - first : ATTENTION_BLOCK;
         const float *keys = (const float *)call->in[1].data + kv_head * s->head_dim;
         const float *values = (const float *)call->in[2].data + kv_head * s->head_dim;
-        attention_pack(b.queries, (const float *)call->in[0].data + first * s->q_stride + head * s->head_dim, s->q_stride,
-                       rows, s->head_dim, s->width, s->scale);
+        attention_pack(b.queries, (const float *)call->in[0].data + first * s->q_stride + head * s->head_dim,
+                       s->q_stride, rows, s->head_dim, s->width, s->scale);
         for (uint64_t r = 0; r < ATTENTION_BLOCK; r++) b.highest[r] = attention_lowest, b.sum[r] = 0;
         for (uint64_t i = 0; i < ATTENTION_BLOCK * s->width; i++) b.output[i] = 0;
         for (uint64_t key = attention_first(s, first); key < first + rows; key += ATTENTION_BLOCK) {
@@ -81,8 +80,8 @@ VECTOR_INLINE void forward_body(forward_work *w, uint64_t begin, uint64_t end) {
             attention_product(b.queries, s->width, b.keys, ATTENTION_BLOCK, b.scores, ATTENTION_BLOCK, rows,
                               ATTENTION_BLOCK, s->head_dim, false);
             for (uint64_t r = 0; r < rows; r++) absorb_row(s, &b, r, first + r, key, count);
-            attention_product(b.scores, ATTENTION_BLOCK, b.values, s->width, b.output, s->width, rows, s->width, count,
-                              true);
+            attention_product(b.scores, ATTENTION_BLOCK, b.values, s->width, b.output, s->width, rows, s->width,
+                              count, true);
         }
         for (uint64_t r = 0; r < rows; r++) {
             float *o = (float *)call->out[0].data + (first + r) * s->q_stride + head * s->head_dim;

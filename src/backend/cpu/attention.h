@@ -1,7 +1,7 @@
 /* What forward and backward attention share: blocks of rows, their packing, and small dense products on them.
  *
- * A block is at most ATTENTION_BLOCK rows of one head, packed densely with its width padded to whole lanes (zeros), so that
- * products have no remainders along a row. Only blocks of scores exist, never the whole matrix. */
+ * A block is at most ATTENTION_BLOCK rows of one head, packed densely with its width padded to whole lanes (zeros),
+ * so that products have no remainders along a row. Only blocks of scores exist, never the whole matrix. */
 #ifndef LEVEE_BACKEND_CPU_ATTENTION_H
 #define LEVEE_BACKEND_CPU_ATTENTION_H
 
@@ -10,7 +10,8 @@
 
 enum { ATTENTION_BLOCK = 64 };
 
-/* Lower than any score, and lower still, so that e^(masked - highest) vanishes even when a row has seen nothing yet. */
+/* Lower than any score, and lower still, so that e^(masked - highest) vanishes even when a row has seen nothing yet.
+ */
 static const float attention_lowest = -1e30f, attention_masked = -3e38f;
 
 /* One attention operator's geometry. */
@@ -49,10 +50,10 @@ VECTOR_INLINE void attention_pack_transposed(float *block, const float *from, ui
             block[i * ATTENTION_BLOCK + r] = r < rows ? from[r * stride + i] : 0.0f;
 }
 
-/* c [rows, cols] = a [rows, k] b [k, cols], or c += that; cols is a multiple of the lanes, leading dimensions as given.
- * Tiles of 4 rows by 2 lanes are kept in registers. */
-VECTOR_INLINE void attention_product(const float *a, uint64_t lda, const float *b, uint64_t ldb, float *c, uint64_t ldc,
-                                     uint64_t rows, uint64_t cols, uint64_t k, bool accumulate) {
+/* c [rows, cols] = a [rows, k] b [k, cols], or c += that; cols is a multiple of the lanes, leading dimensions as
+ * given. Tiles of 4 rows by 2 lanes are kept in registers. */
+VECTOR_INLINE void attention_product(const float *a, uint64_t lda, const float *b, uint64_t ldb, float *c,
+                                     uint64_t ldc, uint64_t rows, uint64_t cols, uint64_t k, bool accumulate) {
     for (uint64_t j = 0; j < cols; j += 2 * VECTOR_LANES) {
         bool two = j + VECTOR_LANES < cols;
         for (uint64_t r = 0; r < rows; r += 4) {

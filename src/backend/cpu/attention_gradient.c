@@ -1,6 +1,6 @@
-/* Causal attention, backward. Scores are computed again from q, k and the log-sum-exp, block by block. Two sweeps: over
- * blocks of queries for dq, and over blocks of keys for dk and dv; so each result has one writer, nothing races, and sums
- * have one order whatever the number of threads. Overwrites.
+/* Causal attention, backward. Scores are computed again from q, k and the log-sum-exp, block by block. Two sweeps:
+ * over blocks of queries for dq, and over blocks of keys for dk and dv; so each result has one writer, nothing races,
+ * and sums have one order whatever the number of threads. Overwrites.
  *
  *   p = e^(scale q k - log_sum_exp)   dv = p^T do   dp = do v^T   ds = p (dp - row sum of do o)   dq = scale ds k
  *   dk = scale ds^T q */
@@ -9,10 +9,10 @@
 enum { BLOCK_MATRICES = 10 }; /* blocks of [ATTENTION_BLOCK, width] that the larger sweep needs */
 
 typedef struct gradient_block {
-    float *left, *left_gradient;          /* rows of the swept side */
-    float *across, *across_gradient;      /* transposed, of the other side */
-    float *dense, *dense_gradient;        /* the other side as it lies */
-    float *sum, *second_sum;              /* results */
+    float *left, *left_gradient;     /* rows of the swept side */
+    float *across, *across_gradient; /* transposed, of the other side */
+    float *dense, *dense_gradient;   /* the other side as it lies */
+    float *sum, *second_sum;         /* results */
     float *scores, *score_gradients;
 } gradient_block;
 
@@ -121,8 +121,8 @@ VECTOR_INLINE void queries_body(gradient_work *w, uint64_t begin, uint64_t end) 
         uint64_t kv_head = head / (s->heads / s->kv_heads), rows = at_most_block(s->tokens - first);
         attention_pack(b.left, rows_of(&call->in[1], first, s->q_stride, head, s->head_dim), s->q_stride, rows,
                        s->head_dim, s->width, s->scale);
-        attention_pack(b.left_gradient, rows_of(&call->in[0], first, s->q_stride, head, s->head_dim), s->q_stride, rows,
-                       s->head_dim, s->width, 1.0f);
+        attention_pack(b.left_gradient, rows_of(&call->in[0], first, s->q_stride, head, s->head_dim), s->q_stride,
+                       rows, s->head_dim, s->width, 1.0f);
         clear(b.sum, ATTENTION_BLOCK * s->width);
         for (uint64_t key = attention_first(s, first); key < first + rows; key += ATTENTION_BLOCK) {
             uint64_t count = at_most_block(first + rows - key);
@@ -147,8 +147,8 @@ VECTOR_INLINE void queries_body(gradient_work *w, uint64_t begin, uint64_t end) 
 }
 VECTOR_PATHS(queries, gradient_work)
 
-/* One past the last query that may see a key of this block: the end of the sequence of the block's last key, or of the
- * window. */
+/* One past the last query that may see a key of this block: the end of the sequence of the block's last key, or of
+ * the window. */
 VECTOR_INLINE uint64_t last_query(const attention_shape *s, uint64_t last_key) {
     uint64_t t = last_key + 1;
     while (t < s->tokens && attention_first(s, t) <= last_key) t++;
@@ -166,8 +166,8 @@ VECTOR_INLINE void keys_body(gradient_work *w, uint64_t begin, uint64_t end) {
         uint64_t rows = at_most_block(s->tokens - first), stop = last_query(s, first + rows - 1);
         attention_pack(b.left, rows_of(&call->in[2], first, s->kv_stride, kv_head, s->head_dim), s->kv_stride, rows,
                        s->head_dim, s->width, s->scale);
-        attention_pack(b.left_gradient, rows_of(&call->in[3], first, s->kv_stride, kv_head, s->head_dim), s->kv_stride,
-                       rows, s->head_dim, s->width, 1.0f);
+        attention_pack(b.left_gradient, rows_of(&call->in[3], first, s->kv_stride, kv_head, s->head_dim),
+                       s->kv_stride, rows, s->head_dim, s->width, 1.0f);
         clear(b.sum, ATTENTION_BLOCK * s->width);
         clear(b.second_sum, ATTENTION_BLOCK * s->width);
         for (uint64_t head = kv_head * group; head < (kv_head + 1) * group; head++)
@@ -184,8 +184,8 @@ VECTOR_INLINE void keys_body(gradient_work *w, uint64_t begin, uint64_t end) {
                 attention_product(b.left_gradient, s->width, b.across_gradient, ATTENTION_BLOCK, b.score_gradients,
                                   ATTENTION_BLOCK, rows, ATTENTION_BLOCK, s->head_dim, false);
                 weigh_keys(w, &b, head, query, count, first, rows);
-                attention_product(b.score_gradients, ATTENTION_BLOCK, b.dense, s->width, b.sum, s->width, rows, s->width,
-                                  count, true);
+                attention_product(b.score_gradients, ATTENTION_BLOCK, b.dense, s->width, b.sum, s->width, rows,
+                                  s->width, count, true);
                 attention_product(b.scores, ATTENTION_BLOCK, b.dense_gradient, s->width, b.second_sum, s->width, rows,
                                   s->width, count, true);
             }
@@ -201,11 +201,11 @@ VECTOR_INLINE void keys_body(gradient_work *w, uint64_t begin, uint64_t end) {
 }
 VECTOR_PATHS(keys, gradient_work)
 
-#define RANGE(name)                                                                                                      \
-    static void name##_range(void *context, uint64_t begin, uint64_t end, unsigned thread) {                             \
-        gradient_work own = *(const gradient_work *)context;                                                             \
-        own.thread = thread;                                                                                             \
-        name(own.instructions, &own, begin, end);                                                                        \
+#define RANGE(name)                                                                                                  \
+    static void name##_range(void *context, uint64_t begin, uint64_t end, unsigned thread) {                         \
+        gradient_work own = *(const gradient_work *)context;                                                         \
+        own.thread = thread;                                                                                         \
+        name(own.instructions, &own, begin, end);                                                                    \
     }
 RANGE(sum_rows)
 RANGE(queries)

@@ -88,9 +88,7 @@ static levee_status settle(struct backend_state *s, uint64_t *library_bytes, lev
     return gemm_settle(s->products, library_bytes, error);
 }
 
-static compute_type compute_of(const struct backend_state *s) {
-    return s->compute;
-}
+static compute_type compute_of(const struct backend_state *s) { return s->compute; }
 
 static const kernel *const kernels[OPERATOR_COUNT] = {
     [OPERATOR_COPY] = &cpu_copy,

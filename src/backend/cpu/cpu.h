@@ -1,7 +1,7 @@
 /* The CPU backend's own shared parts: its state, its threads, and the kernels of each file.
  *
- * Threads: work is split by parallel_for over libgomp, the one OpenMP runtime in the process (oneDNN uses it too), called
- * through its functions, so that any compiler gives the same runtime. */
+ * Threads: work is split by parallel_for over libgomp, the one OpenMP runtime in the process (oneDNN uses it too),
+ * called through its functions, so that any compiler gives the same runtime. */
 #ifndef LEVEE_BACKEND_CPU_CPU_H
 #define LEVEE_BACKEND_CPU_CPU_H
 
@@ -20,22 +20,23 @@ struct backend_state {
 /* Calls body(context, begin, end, thread) for disjoint ranges that cover [0, count), at most one range a thread, each
  * but the last a multiple of `grain`. thread < state->threads. Returns when all are done. Allocates nothing. */
 typedef void parallel_body(void *context, uint64_t begin, uint64_t end, unsigned thread);
-void parallel_for(const struct backend_state *state, uint64_t count, uint64_t grain, parallel_body *body, void *context);
+void parallel_for(const struct backend_state *state, uint64_t count, uint64_t grain, parallel_body *body,
+                  void *context);
 
 /* As above, but ranges of `grain` are handed out as threads become free: for work of uneven cost. */
 void parallel_for_dynamic(const struct backend_state *state, uint64_t count, uint64_t grain, parallel_body *body,
                           void *context);
 
 /* Kernels by file; collected in cpu.c into the table. */
-extern const kernel cpu_copy, cpu_embedding, cpu_embedding_gradient;                                     /* embedding.c */
-extern const kernel cpu_rmsnorm, cpu_rmsnorm_gradient_input, cpu_rmsnorm_gradient_weight;                /* rmsnorm.c */
-extern const kernel cpu_linear, cpu_linear_gradient_input, cpu_linear_gradient_weight;                   /* linear.c */
-extern const kernel cpu_lora, cpu_lora_gradient;                                                         /* lora.c */
-extern const kernel cpu_rope_table, cpu_rope;                                                            /* rope.c */
-extern const kernel cpu_attention, cpu_attention_gradient, cpu_attention_cached;                         /* attention*.c */
-extern const kernel cpu_swiglu, cpu_swiglu_gradient, cpu_add;                                            /* swiglu.c */
-extern const kernel cpu_head_loss, cpu_head_loss_gradient;                                               /* head_loss.c */
-levee_status cpu_adamw(struct backend_state *state, const adamw_update *update, levee_error *error);     /* adamw.c */
-double cpu_sum_of_squares(struct backend_state *state, const float *values, uint64_t count);             /* adamw.c */
+extern const kernel cpu_copy, cpu_embedding, cpu_embedding_gradient;                      /* embedding.c */
+extern const kernel cpu_rmsnorm, cpu_rmsnorm_gradient_input, cpu_rmsnorm_gradient_weight; /* rmsnorm.c */
+extern const kernel cpu_linear, cpu_linear_gradient_input, cpu_linear_gradient_weight;    /* linear.c */
+extern const kernel cpu_lora, cpu_lora_gradient;                                          /* lora.c */
+extern const kernel cpu_rope_table, cpu_rope;                                             /* rope.c */
+extern const kernel cpu_attention, cpu_attention_gradient, cpu_attention_cached;          /* attention*.c */
+extern const kernel cpu_swiglu, cpu_swiglu_gradient, cpu_add;                             /* swiglu.c */
+extern const kernel cpu_head_loss, cpu_head_loss_gradient;                                /* head_loss.c */
+levee_status cpu_adamw(struct backend_state *state, const adamw_update *update, levee_error *error); /* adamw.c */
+double cpu_sum_of_squares(struct backend_state *state, const float *values, uint64_t count);         /* adamw.c */
 
 #endif

@@ -6,8 +6,8 @@
 #include "backend/cpu/gemm_primitive.h"
 
 /* Measured for 576 x 1536 on Zen 4: tiles of 8, 32, 128 and 512 rows run at 130, 195, 223 and 225 GFLOP/s in f32 and
- * at 230, 372, 435 and 449 in bf16, so larger ones gain nothing. With 512 rows oneDNN's AVX2 products also take a MiB and
- * more inside each call (measured on Zen 3), with 128 nothing. */
+ * at 230, 372, 435 and 449 in bf16, so larger ones gain nothing. With 512 rows oneDNN's AVX2 products also take a MiB
+ * and more inside each call (measured on Zen 3), with 128 nothing. */
 enum { LADDER_STEPS = 3, SMALLEST_TILE = 8 };
 static const uint32_t ladder[LADDER_STEPS] = {128, 32, SMALLEST_TILE};
 
@@ -25,9 +25,7 @@ typedef struct tiling {
     uint64_t own_bytes, first_bytes, second_bytes;
 } tiling;
 
-static uint64_t align64(uint64_t bytes) {
-    return (bytes + 63) & ~63ull;
-}
+static uint64_t align64(uint64_t bytes) { return (bytes + 63) & ~63ull; }
 
 /* Whole tiles are used up to `largest`; padded ones when at least three quarters of their rows are filled, for then
  * one padded tile costs less than the smaller ones that would fill it. */
@@ -53,8 +51,7 @@ static void choose_tiles(tiling *t) {
     t->largest = t->padded = SMALLEST_TILE;
     for (unsigned i = LADDER_STEPS; i-- > 0;) {
         if (ladder[i] * copied <= tile_scratch_bytes) t->largest = ladder[i];
-        if (ladder[i] * (t->first_row_bytes + t->second_row_bytes) <= tile_scratch_bytes)
-            t->padded = ladder[i];
+        if (ladder[i] * (t->first_row_bytes + t->second_row_bytes) <= tile_scratch_bytes) t->padded = ladder[i];
     }
     uint32_t most_padded = SMALLEST_TILE, most = SMALLEST_TILE;
     for (unsigned i = 0; i < LADDER_STEPS; i++) {

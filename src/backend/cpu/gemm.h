@@ -4,8 +4,9 @@
  * A primitive fixes its number of rows, so products over tokens run on a ladder of tiles; the last rows are copied
  * into a zero-filled tile in scratch, so that rows beyond those given are neither read nor written.
  *
- * oneDNN's better kernels (measured: 304 bytes allocated inside a call, against hundreds of KiB a thread for the others) want
- * dense matrices. So operands with a leading dimension of their own go through dense tiles in scratch as well.
+ * oneDNN's better kernels (measured: 304 bytes allocated inside a call, against hundreds of KiB a thread for the
+ * others) want dense matrices. So operands with a leading dimension of their own go through dense tiles in scratch as
+ * well.
  *
  * Conventions: matrices are row-major with a leading dimension in elements; `b` is dense, [n, k] when `b_transposed`
  * (a weight [out, in] in the forward product), else [k, n]. With type DTYPE_BF16, b is bf16, the f32 rows of a are
@@ -41,8 +42,9 @@ void gemm_close(struct gemm *g);
 /* Drops every primitive and its booking. Products must be prepared anew. */
 void gemm_clear(struct gemm *g);
 
-/* Runs each primitive that was made since the last call once, on operands of its own, and measures what it takes inside the
- * call; *inside_bytes is the most that any took. The operands are given back; one set takes as much as one tile. */
+/* Runs each primitive that was made since the last call once, on operands of its own, and measures what it takes
+ * inside the call; *inside_bytes is the most that any took. The operands are given back; one set takes as much as one
+ * tile. */
 levee_status gemm_settle(struct gemm *g, uint64_t *inside_bytes, levee_error *error);
 
 /* Does this processor have bf16 products? */

@@ -228,7 +228,8 @@ static levee_status settle(struct gemm *g, primitive *p, levee_error *error) {
     /* The first run takes what stays; the second shows what comes and goes. */
     for (unsigned run = 0; run < 2 && status == LEVEE_OK; run++) {
         bool known = process_rise_begin(&resident);
-        status = primitive_run(g, k, zeros.base, zeros.base, (const float *)(const void *)zeros.base, c, scratch, error);
+        status =
+            primitive_run(g, k, zeros.base, zeros.base, (const float *)(const void *)zeros.base, c, scratch, error);
         if (status == LEVEE_OK && known && run && process_rise_end(resident, &rise)) book_inside(g, rise);
     }
     region_close(&zeros);

@@ -39,9 +39,7 @@ static lora_products describe(uint64_t capacity, uint64_t in, uint64_t out, uint
     };
 }
 
-static bool drops(const kernel_call *call) {
-    return call->parameters->dropout > 0;
-}
+static bool drops(const kernel_call *call) { return call->parameters->dropout > 0; }
 
 static lora_products forward_products(const kernel_call *call) {
     lora_products p = describe(call->in[0].rows, call->in[0].cols, call->out[0].cols, call->in[1].rows);
@@ -129,13 +127,9 @@ static void scale_block(float *to, const float *from, float scale, uint64_t coun
     for (uint64_t i = 0; i < count; i++) to[i] = scale * from[i];
 }
 
-static uint64_t larger(uint64_t a, uint64_t b) {
-    return a > b ? a : b;
-}
+static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
-static uint64_t floats_bytes(uint64_t rows, uint64_t cols) {
-    return (rows * cols * sizeof(float) + 63) & ~63ull;
-}
+static uint64_t floats_bytes(uint64_t rows, uint64_t cols) { return (rows * cols * sizeof(float) + 63) & ~63ull; }
 
 /* Where the blocks of scratch lie, in bytes from its start. `own` is that of the products. */
 typedef struct lora_memory {

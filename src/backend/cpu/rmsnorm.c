@@ -1,4 +1,5 @@
-/* RMSNorm and its gradients. y, inverse_rms and dx are overwritten (dx on top of `add`); the weight's gradient adds. */
+/* RMSNorm and its gradients. y, inverse_rms and dx are overwritten (dx on top of `add`); the weight's gradient adds.
+ */
 #include <math.h>
 
 #include "backend/cpu/cpu.h"
@@ -7,7 +8,8 @@
 /* The weight may be of any type and width, so each row decodes it piece by piece. */
 enum { WEIGHT_PIECE = 256 };
 
-static const float *weight_piece(const kernel_buffer *weight, uint64_t from, uint64_t count, float piece[WEIGHT_PIECE]) {
+static const float *weight_piece(const kernel_buffer *weight, uint64_t from, uint64_t count,
+                                 float piece[WEIGHT_PIECE]) {
     dtype_convert(DTYPE_F32, piece, weight->type,
                   (const unsigned char *)weight->data + from * dtype_bytes(weight->type, 1), count);
     return piece;

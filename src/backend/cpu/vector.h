@@ -1,7 +1,8 @@
 /* Vector arithmetic for the kernels' inner loops.
  *
- * One body, compiled for each instruction set and chosen at run time: a kernel's loop is written once as an always-inline
- * function over plain arrays, and VECTOR_PATHS makes its copies for AVX-512, AVX2 and the portable baseline. */
+ * One body, compiled for each instruction set and chosen at run time: a kernel's loop is written once as an
+ * always-inline function over plain arrays, and VECTOR_PATHS makes its copies for AVX-512, AVX2 and the portable
+ * baseline. */
 #ifndef LEVEE_BACKEND_CPU_VECTOR_H
 #define LEVEE_BACKEND_CPU_VECTOR_H
 
@@ -25,17 +26,17 @@
 #endif
 
 /* Defines `static void name(instruction_set, type *argument, begin, end)` that runs name##_body on the best path. */
-#define VECTOR_PATHS(name, type)                                                                                         \
-    VECTOR_AVX512 static void name##_avx512(type *a, uint64_t begin, uint64_t end) { name##_body(a, begin, end); }       \
-    VECTOR_AVX2 static void name##_avx2(type *a, uint64_t begin, uint64_t end) { name##_body(a, begin, end); }           \
-    static void name##_portable(type *a, uint64_t begin, uint64_t end) { name##_body(a, begin, end); }                   \
-    static void name(instruction_set set, type *a, uint64_t begin, uint64_t end) {                                       \
-        if (set == INSTRUCTIONS_AVX512)                                                                                  \
-            name##_avx512(a, begin, end);                                                                                \
-        else if (set == INSTRUCTIONS_AVX2)                                                                               \
-            name##_avx2(a, begin, end);                                                                                  \
-        else                                                                                                             \
-            name##_portable(a, begin, end);                                                                              \
+#define VECTOR_PATHS(name, type)                                                                                     \
+    VECTOR_AVX512 static void name##_avx512(type *a, uint64_t begin, uint64_t end) { name##_body(a, begin, end); }   \
+    VECTOR_AVX2 static void name##_avx2(type *a, uint64_t begin, uint64_t end) { name##_body(a, begin, end); }       \
+    static void name##_portable(type *a, uint64_t begin, uint64_t end) { name##_body(a, begin, end); }               \
+    static void name(instruction_set set, type *a, uint64_t begin, uint64_t end) {                                   \
+        if (set == INSTRUCTIONS_AVX512)                                                                              \
+            name##_avx512(a, begin, end);                                                                            \
+        else if (set == INSTRUCTIONS_AVX2)                                                                           \
+            name##_avx2(a, begin, end);                                                                              \
+        else                                                                                                         \
+            name##_portable(a, begin, end);                                                                          \
     }
 
 enum { VECTOR_LANES = 16 };
@@ -85,8 +86,9 @@ VECTOR_INLINE float lanes_highest(lanes v) {
     return highest;
 }
 
-/* e^x to about one unit in the last place: x = n ln 2 + r with |r| <= ln 2 / 2, a polynomial of degree 6 in r (the Taylor
- * series with its last terms balanced over the interval), times 2^n. Below -87 the result is 0, above 88 it is held. */
+/* e^x to about one unit in the last place: x = n ln 2 + r with |r| <= ln 2 / 2, a polynomial of degree 6 in r (the
+ * Taylor series with its last terms balanced over the interval), times 2^n. Below -87 the result is 0, above 88 it is
+ * held. */
 VECTOR_INLINE lanes lanes_exponential(lanes x) {
     lanes low = lanes_of(-87.0f), high = lanes_of(88.0f);
     integer_lanes vanishes = x < low;
