@@ -102,7 +102,7 @@ uninstall: ## remove what install put there
 	  $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/levee.fish
 
 format: ## lay out the sources by clang-format
-	clang-format -i $(wildcard include/*.h src/*/*.[ch] src/*/*/*.[ch] tests/*.[ch])
+	@clang-format -i $(wildcard include/*.h src/*/*.[ch] src/*/*/*.[ch] tests/*.[ch])
 
 # One file at a time: in one run over several, clang-tidy 14 takes every va_list for uninitialised.
 lint: ## clang-tidy over the sources

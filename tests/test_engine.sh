@@ -83,6 +83,13 @@ check generate_writes [ -n "$("$levee" generate --model "$work/full" --prompt 't
 
 expect budget_too_small 69 'smallest budget' train --iters 1 --memory 4MiB --adapter-path "$work/x"
 expect help_after_a_verb 0 '' "$levee" train --help
+"$levee" --help | sed -nE 's/^  (-c, )?(--[a-z.-]+) .*/\2/p' >"$work/options"
+for shell in levee.bash _levee levee.fish; do
+    while read -r option; do
+        grep -q -e "$option" -e "-l ${option#--} " "completions/$shell" || echo "$option is not completed by $shell"
+    done <"$work/options"
+done >"$work/log"
+check completions_know_every_option [ -s "$work/options" -a ! -s "$work/log" ]
 expect unknown_option 2 'did you mean batch_size' train --batchsize 3
 expect missing_model 66 'config.json' "$levee" train --model "$work/none" --data "$work/train.jsonl"
 expect other_shape 2 'another shape' train --rank 4 --iters 1 --adapter-path "$work/lora"
