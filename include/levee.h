@@ -83,7 +83,8 @@ const char *levee_option_help(unsigned index);
 /* Receives what a run has to say, a line (or several, separated by newlines) at a time. */
 typedef void levee_print(void *context, const char *text);
 
-/* Call first, before other threads start: sets the allocator and thread stacks so that a budget can be kept. */
+/* Call first, once, before other threads start and before any other call: sets the allocator, the thread stacks and the
+ * JSON library's memory so that a budget can be kept. */
 void levee_prepare(void);
 
 /* Trains. Writes the result, metrics.jsonl and config.yaml into the adapter path. */
