@@ -1,5 +1,6 @@
 # fish completion for levee
 complete -c levee -n __fish_use_subcommand -a 'train eval generate init'
+complete -c levee -s c -l config -r
 complete -c levee -l model -r
 complete -c levee -l data -r
 complete -c levee -l memory -r

@@ -90,6 +90,17 @@ void levee_prepare(void);
 /* Trains. Writes the result, metrics.jsonl and config.yaml into the adapter path. */
 levee_status levee_train(const levee_options *options, levee_print *print, void *context, levee_error *error);
 
+/* What can be asked of a training that runs, from any thread and from a signal handler. It answers at its next safe point:
+ * between two operators, or (grow) between two passes. The training itself stays the same: the examples of a pass that was
+ * cut short are done again, and what they had added is not added twice. */
+typedef enum levee_request_kind {
+    LEVEE_REQUEST_SHRINK, /* go on with the next smaller plan, and give the difference back to the machine */
+    LEVEE_REQUEST_GROW,   /* take the next larger plan again, if the machine has the memory */
+    LEVEE_REQUEST_STOP,   /* abandon the step and return LEVEE_STOPPED */
+} levee_request_kind;
+
+void levee_request(levee_request_kind kind);
+
 /* Prints loss and perplexity on the test split (or valid, or train, whichever is there first). */
 levee_status levee_eval(const levee_options *options, levee_print *print, void *context, levee_error *error);
 

@@ -219,7 +219,7 @@ static void run_trajectory(golden *g, const char *mode, const trainable_set *tra
         bool applied;
         uint64_t targets = fill_batch(g, training_batch(&t));
         training_begin_step(&t, step, targets);
-        status = training_pass(&t, &loss, &error);
+        status = training_pass(&t, &(gradient_progress){0}, &loss, &error);
         if (status == LEVEE_OK && step == 0 && !strcmp(mode, "full"))
             compare_gradients(g, &t, "grad.", "", "gradients");
         if (status == LEVEE_OK && step == 0 && !strcmp(mode, "lora"))
@@ -297,8 +297,8 @@ static levee_status compute_logits(golden *g, session *s, double *difference) {
                          ? body_plan.arena_bytes[SPACE_HOST]
                          : head_plan.arena_bytes[SPACE_HOST];
     if (status == LEVEE_OK) status = session_take_memory(s, arena, body_plan.category_bytes, &error);
-    if (status == LEVEE_OK) status = session_bind(s, &body_pass, &body_plan, &error);
-    if (status == LEVEE_OK) status = session_bind(s, &head_pass, &head_plan, &error);
+    if (status == LEVEE_OK) status = session_bind(s, &body_pass, &body_plan, body_plan.g.node_count, &error);
+    if (status == LEVEE_OK) status = session_bind(s, &head_pass, &head_plan, head_plan.g.node_count, &error);
     if (status == LEVEE_OK) status = parameters_initialise(&s->source, &s->lasting, s->memory.base, 0, &error);
     if (status == LEVEE_OK) match_frequencies(g, s);
     uint64_t hidden_bytes = (uint64_t)g->length * s->config.hidden_size * sizeof(float);
@@ -317,14 +317,14 @@ static levee_status compute_logits(golden *g, session *s, double *difference) {
                 ids[t] = g->ids[q * g->length + begin + t];
                 positions[t] = (int32_t)(begin + t);
             }
-            status = executor_run(&body_pass, &scalars, &error);
+            status = executor_run(&body_pass, &scalars, &(gradient_progress){0}, &error);
             memcpy(hidden + (uint64_t)begin * s->config.hidden_size,
                    executor_data(&body_pass, plan_find(&body_plan, VALUE_HIDDEN)),
                    (uint64_t)scalars.tokens * s->config.hidden_size * sizeof(float));
         }
         pass_scalars scalars = {.tokens = g->length};
         memcpy(executor_data(&head_pass, plan_find(&head_plan, VALUE_HIDDEN)), hidden, hidden_bytes);
-        if (status == LEVEE_OK) status = executor_run(&head_pass, &scalars, &error);
+        if (status == LEVEE_OK) status = executor_run(&head_pass, &scalars, &(gradient_progress){0}, &error);
         const float *own = executor_data(&head_pass, plan_find(&head_plan, VALUE_LOGITS));
         const float *wanted = (const float *)expected->data + q * count;
         for (uint64_t i = 0; i < count; i++) {

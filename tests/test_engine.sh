@@ -76,6 +76,26 @@ else
     within held_generate 12MiB "$levee" generate --model "$work/model" --prompt tide --max-tokens 200
 fi
 
+# Shrinks and grows at any time: the same training in other passes. Every shrink gives back what it promised.
+if [ -n "$SANITIZE" ]; then skip shrinks_and_grows; else
+    walk="--iters 150 --batch-size 16 --learning-rate 1e-2 --memory 64MiB --dtype f32 --save-every 1000"
+    # shellcheck disable=SC2086
+    train $walk --adapter-path "$work/calm" >/dev/null
+    # shellcheck disable=SC2086
+    train $walk --adapter-path "$work/shaken" >"$work/log" 2>&1 &
+    walker=$!
+    while kill -0 $walker 2>/dev/null && ! grep -q '^  budget' "$work/log"; do sleep 0.01; done
+    while kill -0 $walker 2>/dev/null; do
+        for signal in USR1 USR1 USR2 USR1 USR2 USR2; do kill -$signal $walker 2>/dev/null; sleep 0.01; done
+    done
+    wait $walker
+    check shaken_run_finishes [ "$(wc -l <"$work/shaken/metrics.jsonl")" = 150 ]
+    check shaken_run_changed_plans grep -q '^plan 1 instead of 0: .* given back' "$work/log"
+    check shaken_run_grew_again grep -q '^plan 0 instead of 1: .* taken again' "$work/log"
+    check shaken_first_step near "$(field "$work/calm" 1 loss)" "$(field "$work/shaken" 1 loss)" 1e-6
+    check shaken_step_20 near "$(field "$work/calm" 20 loss)" "$(field "$work/shaken" 20 loss)" 1e-4
+fi
+
 base=$("$levee" eval --model "$work/model" --data "$work/train.jsonl" | sed -E 's/.*loss ([0-9.]+),.*/\1/')
 tuned=$("$levee" eval --model "$work/model" --adapter-path "$work/lora" --data "$work/train.jsonl" | sed -E 's/.*loss ([0-9.]+),.*/\1/')
 check eval_reads_the_adapter less "$tuned" "$base"

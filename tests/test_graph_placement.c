@@ -114,7 +114,8 @@ static void open_training(trained *t, session *model, const backend *device, con
         memory.base[s] = t->memory[s].base;
         memory.bytes[s] = t->memory[s].bytes;
     }
-    succeed(executor_bind(&t->bound, &t->planned, device->kernels, model->state, &memory, &error));
+    succeed(executor_bind(&t->bound, &t->planned, t->planned.g.node_count, device->kernels, model->state, &memory,
+                          &error));
     optimizer_settings settings = {.beta1 = 0.9,
                                    .beta2 = 0.999,
                                    .epsilon = 1e-8,
@@ -160,7 +161,7 @@ static void train(trained *t) {
         fill_batch(t, step);
         uint32_t tokens = SEQUENCES * (SEQUENCE_TOKENS - 1) - (SEQUENCES - 1) * SEQUENCES / 2;
         pass_scalars pass = {.tokens = tokens, .loss_scale = 1.0f / (float)tokens, .seed = 5, .step = step};
-        succeed(executor_run(&t->bound, &pass, &error));
+        succeed(executor_run(&t->bound, &pass, &(gradient_progress){0}, &error));
         memcpy(t->losses[step], find_input(t, VALUE_LOSSES), tokens * sizeof(float));
         double norm;
         bool applied;

@@ -1,4 +1,5 @@
 /* The command line: levee VERB [--option value]... */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,8 +125,18 @@ static bool asks_for_help(int count, char **arguments) {
     return count > 1 && !strcmp(arguments[1], "help");
 }
 
+/* SIGUSR1 gives memory back, SIGUSR2 takes it again. */
+static void on_signal(int number) { levee_request(number == SIGUSR1 ? LEVEE_REQUEST_SHRINK : LEVEE_REQUEST_GROW); }
+
+static void handle_signals(void) {
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigaction(SIGUSR1, &action, NULL);
+    sigaction(SIGUSR2, &action, NULL);
+}
+
 int main(int count, char **arguments) {
     levee_prepare();
+    handle_signals();
     if (count < 2 || asks_for_help(count, arguments)) {
         print_help(count < 2 ? stderr : stdout);
         return count < 2 ? LEVEE_USAGE : 0;

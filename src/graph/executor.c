@@ -43,9 +43,7 @@ static void unpoison_spaces(const executor *e) { (void)e; }
 static void unpoison_declared(const kernel_call *call) { (void)call; }
 #endif
 
-static uint64_t instruction_slots(const plan *planned) { return (uint64_t)planned->g.node_count + 1; }
-
-uint64_t executor_bytes(const plan *planned) { return instruction_slots(planned) * sizeof(instruction); }
+uint64_t executor_bytes(uint32_t most_operators) { return ((uint64_t)most_operators + 1) * sizeof(instruction); }
 
 void *executor_data(const executor *e, value_id v) {
     const value *described = &e->planned->g.values[v];
@@ -86,13 +84,23 @@ static levee_status bind_instruction(executor *e, uint32_t index, kernel_table k
     return LEVEE_OK;
 }
 
-levee_status executor_bind(executor *e, const plan *planned, kernel_table kernels, struct backend_state *state,
-                           const executor_memory *memory, levee_error *error) {
-    *e = (executor){.planned = planned, .state = state, .memory = *memory, .count = planned->g.node_count};
-    e->instructions = ledger_alloc_array(LEVEE_RUNTIME, instruction_slots(planned), sizeof *e->instructions);
+levee_status executor_rebind(executor *e, const plan *planned, kernel_table kernels, levee_error *error) {
     levee_status status = LEVEE_OK;
-    if (!e->instructions) status = error_out_of_memory(error, "the instruction list", executor_bytes(planned));
+    e->planned = planned;
+    e->count = planned->g.node_count;
+    if (e->count > e->capacity)
+        return error_set(error, LEVEE_INTERNAL, "a plan of %u operators in a list for %u", e->count, e->capacity);
     for (uint32_t i = 0; status == LEVEE_OK && i < e->count; i++) status = bind_instruction(e, i, kernels, error);
+    return status;
+}
+
+levee_status executor_bind(executor *e, const plan *planned, uint32_t most_operators, kernel_table kernels,
+                           struct backend_state *state, const executor_memory *memory, levee_error *error) {
+    *e = (executor){.state = state, .memory = *memory, .capacity = most_operators};
+    e->instructions = ledger_alloc(LEVEE_RUNTIME, executor_bytes(most_operators));
+    levee_status status = e->instructions
+                              ? executor_rebind(e, planned, kernels, error)
+                              : error_out_of_memory(error, "the instruction list", executor_bytes(most_operators));
     if (status != LEVEE_OK) executor_close(e);
     return status;
 }
@@ -102,17 +110,45 @@ void executor_close(executor *e) {
     memset(e, 0, sizeof *e);
 }
 
-levee_status executor_run(executor *e, const pass_scalars *pass, levee_error *error) {
+static bool adds_gradients(const instruction *i) {
+    for (unsigned k = 0; k < KERNEL_OUTPUTS; k++)
+        if (i->call.out[k].present && operator_accumulates(i->kind, k)) return true;
+    return false;
+}
+
+/* An operator whose gradients were added already: what else it writes is still needed. */
+static levee_status run_without_gradients(const executor *e, const instruction *i, levee_error *error) {
+    kernel_call call = i->call;
+    bool needed = false;
+    for (unsigned k = 0; k < KERNEL_OUTPUTS; k++) {
+        if (operator_accumulates(i->kind, k))
+            call.out[k] = (kernel_buffer){0};
+        else
+            needed = needed || call.out[k].present;
+    }
+    return needed ? i->kernel->run(e->state, &call, error) : LEVEE_OK;
+}
+
+levee_status executor_run(executor *e, const pass_scalars *pass, gradient_progress *progress, levee_error *error) {
     if (pass->tokens > e->planned->capacity_tokens)
         return error_set(error, LEVEE_INTERNAL, "%u tokens in a plan for %u", pass->tokens,
                          e->planned->capacity_tokens);
     e->pass = *pass;
     levee_status status = LEVEE_OK;
+    gradient_progress before = *progress, seen = 0;
     poison_spaces(e);
     for (uint32_t i = 0; i < e->count && status == LEVEE_OK; i++) {
         const instruction *next = &e->instructions[i];
+        if (e->interrupt && e->interrupt(e->interrupt_context)) {
+            *progress = seen > before ? seen : before;
+            status = LEVEE_STOPPED;
+            break;
+        }
+        bool adds = adds_gradients(next);
         unpoison_declared(&next->call);
-        status = next->kernel->run(e->state, &next->call, error);
+        status = adds && seen < before ? run_without_gradients(e, next, error)
+                                       : next->kernel->run(e->state, &next->call, error);
+        seen += adds;
         if (status != LEVEE_OK) error_context(error, "%s of layer %d", operator_name(next->kind), (int)next->layer);
         poison_spaces(e);
     }

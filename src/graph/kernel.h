@@ -5,8 +5,8 @@
  * Weights may be f32, f16 or bf16 and are [out, in]; trainable parameters and gradients are f32.
  *
  * Rules for every kernel. It reads its inputs, writes its outputs and uses call->scratch, nothing else. It leaves
- * rows from T on untouched and never reads them. It allocates nothing. Outputs marked "accumulates" are added to; all
- * others are overwritten. `add` in a list of inputs is optional (its `data` is NULL when absent): the output is then
+ * rows from T on untouched and never reads them. It allocates nothing. Outputs marked "accumulates" are added to, and may
+ * all be absent in a pass that is done again (executor.h); all others are overwritten. `add` in a list of inputs is optional (its `data` is NULL when absent): the output is then
  * that value plus the operator's result, and the output's buffer is the very buffer of `add`. An output marked "may
  * be X" can share the buffer of input X, which is then dead after the call.
  *
@@ -44,8 +44,8 @@ typedef enum operator_kind {
      * drop keeps an element with probability 1 - dropout and scales it by 1 / (1 - dropout). */
     OPERATOR_LORA,
     /* in: dy [T, out], x [T, in], u [T, r], A, B, add [T, in], examples, positions (as above)
-     * out: dx [T, in] = add + drop'(scale * dy B A), or absent (data NULL); gradient of A [r, in], accumulates;
-     * gradient of B [out, r], accumulates. drop' multiplies by the mask of the forward pass. */
+     * out: dx [T, in] = add + drop'(scale * dy B A), or absent (data NULL); gradient of A [r, in], accumulates,
+     * and gradient of B [out, r], accumulates. drop' multiplies by the mask of the forward pass. */
     OPERATOR_LORA_GRADIENT,
     /* in: positions i32 [T], inverse_frequencies [head_dim / 2]  out: table [T, head_dim]: cosines, then sines, of
      * position * inverse_frequency */

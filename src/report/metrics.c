@@ -46,12 +46,13 @@ levee_status metrics_write(metrics *m, const step_report *r, levee_error *error)
     int length = snprintf(
         line, sizeof line,
         "{\"step\":%llu,\"loss\":%s,\"val_loss\":%s,\"learning_rate\":%s,\"grad_norm\":%s,\"tokens\":%llu,"
-        "\"trained_tokens\":%llu,\"tokens_per_second\":%s,\"seconds\":%s,\"passes\":%u,"
+        "\"trained_tokens\":%llu,\"tokens_per_second\":%s,\"seconds\":%s,\"passes\":%u,\"repeated_passes\":%u,\"plan_"
+        "level\":%u,"
         "\"held_bytes\":%llu,\"peak_bytes\":%llu,\"predicted_bytes\":%llu,\"budget_bytes\":%llu",
         (unsigned long long)r->step, number(loss, r->loss), number(validation, r->validation_loss),
         number(rate, r->learning_rate), number(norm, r->gradient_norm), (unsigned long long)r->tokens,
         (unsigned long long)r->trained_tokens, number(speed, r->tokens_per_second), number(seconds, r->seconds),
-        r->passes, (unsigned long long)r->held_bytes, (unsigned long long)r->peak_bytes,
+        r->passes, r->repeated, r->plan_level, (unsigned long long)r->held_bytes, (unsigned long long)r->peak_bytes,
         (unsigned long long)r->predicted_bytes, (unsigned long long)r->budget_bytes);
     length += categories(line + length, sizeof line - (size_t)length, "planned_bytes", r->planned_bytes);
     length += categories(line + length, sizeof line - (size_t)length, "booked_bytes", NULL);

@@ -13,7 +13,8 @@ typedef struct step_report {
     uint64_t held_bytes, peak_bytes, predicted_bytes, budget_bytes;
     const uint64_t *planned_bytes; /* [LEVEE_CATEGORY_COUNT] */
     uint64_t steps;                /* of the whole run */
-    uint32_t passes;
+    uint32_t passes, repeated; /* passes of the step; those cut short and done again */
+    uint32_t plan_level;       /* 0: the largest plan */
 } step_report;
 
 typedef struct metrics {

@@ -32,7 +32,7 @@ static levee_status plan_both(generation *g, levee_error *error) {
         status = plan_make(&g->head_plan, &g->head, &s->lasting, 1, s->device->kernels, s->state, error);
     if (status == LEVEE_OK) status = session_measure(s, error);
     if (status != LEVEE_OK) return status;
-    s->runtime_bytes += executor_bytes(&g->body_plan) + executor_bytes(&g->head_plan);
+    s->runtime_bytes += executor_bytes(g->body_plan.g.node_count) + executor_bytes(g->head_plan.g.node_count);
     uint64_t planned = s->lasting.total_bytes[SPACE_HOST] + arena_bytes(g);
     uint64_t needed = planned + session_unplanned_bytes(s), opening = session_opening_bytes(s);
     if (opening > needed) needed = opening;
@@ -54,8 +54,10 @@ levee_status generation_open(generation *g, session *model, const generation_set
         arena_categories(g, categories);
         status = session_take_memory(model, arena_bytes(g), categories, error);
     }
-    if (status == LEVEE_OK) status = session_bind(model, &g->body_pass, &g->body_plan, error);
-    if (status == LEVEE_OK) status = session_bind(model, &g->head_pass, &g->head_plan, error);
+    if (status == LEVEE_OK)
+        status = session_bind(model, &g->body_pass, &g->body_plan, g->body_plan.g.node_count, error);
+    if (status == LEVEE_OK)
+        status = session_bind(model, &g->head_pass, &g->head_plan, g->head_plan.g.node_count, error);
     if (status == LEVEE_OK)
         status = parameters_initialise(&model->source, &model->lasting, model->memory.base, 0, error);
     if (status == LEVEE_OK && settings->adapted.type == FINE_TUNE_LORA)
@@ -84,7 +86,8 @@ static levee_status run_chunk(generation *g, const uint32_t *ids, uint32_t count
     }
     pass_scalars pass = {.tokens = count};
     g->position += count;
-    return executor_run(&g->body_pass, &pass, error);
+    gradient_progress none = 0;
+    return executor_run(&g->body_pass, &pass, &none, error);
 }
 
 levee_status generation_step(generation *g, const uint32_t *ids, uint32_t count, uint32_t *next, levee_error *error) {
@@ -103,7 +106,8 @@ levee_status generation_step(generation *g, const uint32_t *ids, uint32_t count,
     memmove(executor_data(&g->head_pass, plan_find(&g->head_plan, VALUE_HIDDEN)), hidden + (chunk - 1) * row_bytes,
             row_bytes);
     pass_scalars pass = {.tokens = 1};
-    levee_status status = executor_run(&g->head_pass, &pass, error);
+    gradient_progress none = 0;
+    levee_status status = executor_run(&g->head_pass, &pass, &none, error);
     if (status != LEVEE_OK) return status;
     const float *logits = executor_data(&g->head_pass, plan_find(&g->head_plan, VALUE_LOGITS));
     *next = 0;

@@ -75,26 +75,41 @@ uint32_t run_step_tokens(uint32_t longest_tokens, uint64_t examples) {
     return tokens < most ? (uint32_t)tokens : (uint32_t)most;
 }
 
+/* Fills the evaluation batch with rows from `begin` on; *end is where it ends. */
+static levee_status fill_batch(training *engine, dataset *data, uint64_t begin, uint64_t rows, uint32_t *ids,
+                               uint64_t *end, uint64_t *targets, levee_error *error) {
+    batch *b = training_evaluation_batch(engine);
+    batch_clear(b);
+    *targets = 0;
+    for (*end = begin; *end < rows; ++*end) {
+        uint32_t count;
+        levee_status status = dataset_read(data, *end, ids, &count, error);
+        if (status != LEVEE_OK) return status;
+        if (!batch_add(b, ids, NULL, count, 0)) break;
+        *targets += count - 1;
+    }
+    if (*end == begin) return error_set(error, LEVEE_INTERNAL, "a row does not fit a pass of %u tokens", b->capacity);
+    return LEVEE_OK;
+}
+
 levee_status run_evaluate(training *engine, dataset *data, uint64_t examples, uint32_t *ids, double *loss,
                           levee_error *error) {
     uint64_t rows = dataset_rows(data) < examples ? dataset_rows(data) : examples, targets = 0;
-    batch *b = training_evaluation_batch(engine);
     double sum = 0;
     levee_status status = LEVEE_OK;
-    batch_clear(b);
-    for (uint64_t row = 0; row < rows && status == LEVEE_OK; row++) {
-        uint32_t count;
-        status = dataset_read(data, row, ids, &count, error);
+    for (uint64_t next = 0; next < rows && status == LEVEE_OK;) {
+        uint64_t end, pass_targets;
+        status = training_safe_point(engine, error);
+        if (status == LEVEE_OK) status = fill_batch(engine, data, next, rows, ids, &end, &pass_targets, error);
         if (status != LEVEE_OK) break;
-        targets += count - 1;
-        if (batch_add(b, ids, NULL, count, 0)) continue;
         status = training_evaluate(engine, &sum, error);
-        batch_clear(b);
-        if (status == LEVEE_OK && !batch_add(b, ids, NULL, count, 0))
-            status =
-                error_set(error, LEVEE_INTERNAL, "a row of %u tokens does not fit a pass of %u", count, b->capacity);
+        if (status == LEVEE_STOPPED) {
+            status = LEVEE_OK; /* cut short: the next safe point says why, and the pass is done again */
+            continue;
+        }
+        targets += pass_targets;
+        next = end;
     }
-    if (status == LEVEE_OK) status = training_evaluate(engine, &sum, error);
     *loss = targets ? sum / (double)targets : NAN;
     return status;
 }

@@ -102,28 +102,42 @@ uint64_t session_plan_budget(const session *s) {
 
 /* Touches pages slice by slice; each slice is compared with what the machine has before it is taken. */
 static levee_status commit_in_slices(region *memory, uint64_t bytes, levee_error *error) {
-    for (uint64_t done = 0; done < bytes;) {
-        uint64_t slice = bytes - done < commit_slice_bytes ? bytes - done : commit_slice_bytes;
+    while (memory->committed_bytes < bytes) {
+        uint64_t done = memory->committed_bytes, left = bytes - done;
+        uint64_t slice = left < commit_slice_bytes ? left : commit_slice_bytes;
         levee_status status = region_commit(memory, done + slice, error);
         if (status != LEVEE_OK) return status;
-        memset(memory->base + done, 0, slice);
-        done += slice;
+        memset(memory->base + done, 0, memory->committed_bytes - done);
     }
     return LEVEE_OK;
 }
 
+static void book_arena(session *s, const uint64_t arena_categories[LEVEE_CATEGORY_COUNT]) {
+    for (unsigned c = 0; c < LEVEE_CATEGORY_COUNT; c++) {
+        uint64_t bytes = s->lasting.category_bytes[c] + arena_categories[c];
+        ledger_book((levee_category)c, (int64_t)bytes - (int64_t)s->booked_bytes[c]);
+        s->booked_bytes[c] = bytes;
+    }
+}
+
+levee_status session_resize_memory(session *s, uint64_t arena_bytes,
+                                   const uint64_t arena_categories[LEVEE_CATEGORY_COUNT], levee_error *error) {
+    uint64_t bytes = s->lasting.total_bytes[SPACE_HOST] + arena_bytes, before = s->memory.committed_bytes;
+    levee_status status =
+        bytes < before ? region_commit(&s->memory, bytes, error) : commit_in_slices(&s->memory, bytes, error);
+    if (status == LEVEE_OK)
+        book_arena(s, arena_categories);
+    else if (s->memory.committed_bytes > before)
+        region_commit(&s->memory, before, NULL);
+    return status;
+}
+
 levee_status session_take_memory(session *s, uint64_t arena_bytes,
                                  const uint64_t arena_categories[LEVEE_CATEGORY_COUNT], levee_error *error) {
-    uint64_t bytes = s->lasting.total_bytes[SPACE_HOST] + arena_bytes;
-    levee_status status = region_open(&s->memory, bytes, error);
-    if (status == LEVEE_OK) status = commit_in_slices(&s->memory, bytes, error);
-    if (status != LEVEE_OK) return status;
-    for (unsigned c = 0; c < LEVEE_CATEGORY_COUNT; c++) {
-        s->booked_bytes[c] = s->lasting.category_bytes[c] + arena_categories[c];
-        ledger_book((levee_category)c, (int64_t)s->booked_bytes[c]);
-    }
-    limit_ledger(s->budget_bytes);
-    return LEVEE_OK;
+    levee_status status = region_open(&s->memory, s->lasting.total_bytes[SPACE_HOST] + arena_bytes, error);
+    if (status == LEVEE_OK) status = session_resize_memory(s, arena_bytes, arena_categories, error);
+    if (status == LEVEE_OK) limit_ledger(s->budget_bytes);
+    return status;
 }
 
 static const void *find_weight(void *context, const char *name) {
@@ -132,11 +146,11 @@ static const void *find_weight(void *context, const char *name) {
     return view ? view->data : NULL;
 }
 
-levee_status session_bind(session *s, executor *e, const plan *planned, levee_error *error) {
+levee_status session_bind(session *s, executor *e, const plan *planned, uint32_t most_operators, levee_error *error) {
     executor_memory memory = {.weight = find_weight, .weight_context = s};
     memory.base[SPACE_HOST] = s->memory.base;
     memory.bytes[SPACE_HOST] = s->memory.committed_bytes;
-    return executor_bind(e, planned, s->device->kernels, s->state, &memory, error);
+    return executor_bind(e, planned, most_operators, s->device->kernels, s->state, &memory, error);
 }
 
 static double now_seconds(void) {

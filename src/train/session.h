@@ -57,13 +57,18 @@ uint64_t session_opening_bytes(const session *s);
 /* What the plans may take: the rest; 0 when nothing is left. */
 uint64_t session_plan_budget(const session *s);
 
-/* Reserves and commits the memory of s->lasting and an arena of the given size, touches every page, and books it by
- * category. From here on the ledger refuses what would pass the budget. */
+/* Reserves the memory of s->lasting and an arena of the given size, and takes it (session_resize_memory). From here
+ * on the ledger refuses what would pass the budget. */
 levee_status session_take_memory(session *s, uint64_t arena_bytes,
                                  const uint64_t arena_categories[LEVEE_CATEGORY_COUNT], levee_error *error);
 
-/* Binds a plan to the session's memory and weights. */
-levee_status session_bind(session *s, executor *e, const plan *planned, levee_error *error);
+/* Gives back the end of the arena, or takes it again: slice by slice, each compared with what the machine has left,
+ * every page touched; books it by category. When it cannot be had, LEVEE_DOES_NOT_FIT, and the arena is as it was. */
+levee_status session_resize_memory(session *s, uint64_t arena_bytes,
+                                   const uint64_t arena_categories[LEVEE_CATEGORY_COUNT], levee_error *error);
+
+/* Binds a plan to the session's memory and weights, in a list of `most_operators`. */
+levee_status session_bind(session *s, executor *e, const plan *planned, uint32_t most_operators, levee_error *error);
 
 /* How fast this machine is at products and at moving bytes, measured in a few milliseconds with the backend's
  * kernels. */

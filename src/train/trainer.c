@@ -15,7 +15,9 @@
 #include "platform/process.h"
 #include "report/metrics.h"
 #include "report/table.h"
+#include "train/requests.h"
 #include "train/run.h"
+#include "train/step.h"
 
 typedef struct trainer {
     run common;
@@ -122,7 +124,7 @@ static levee_status plan_engine(trainer *t, levee_error *error) {
 }
 
 static void print_plan(trainer *t) {
-    const search_result *planned = &t->engine.planned;
+    const search_result *planned = &t->engine.levels[0].planned;
     char table[TABLE_BYTES];
     training_planned_bytes(&t->engine, t->planned);
     for (unsigned c = 0; c < LEVEE_CATEGORY_COUNT; c++) t->predicted_bytes += t->planned[c];
@@ -135,54 +137,31 @@ static void print_plan(trainer *t) {
               t->common.model.device->compute(t->common.model.state) == COMPUTE_BF16 ? "bf16" : "f32");
 }
 
-/* Runs what is in the batch, and empties it. */
-static levee_status run_batch(trainer *t, double *loss, uint32_t *passes, levee_error *error) {
-    batch *b = training_batch(&t->engine);
-    if (!b->tokens) return LEVEE_OK;
-    levee_status status = training_pass(&t->engine, loss, error);
-    batch_clear(b);
-    (*passes)++;
-    return status;
-}
-
 static levee_status train_step(trainer *t, uint32_t step, step_report *report, levee_error *error) {
-    uint32_t examples = step_examples(t->common.options);
-    uint64_t targets = 0;
-    double loss = 0, began = now_seconds();
-    for (uint32_t e = 0; e < examples; e++)
-        targets += dataset_row_tokens(t->train, cursor_row(&t->order, step, e)) - 1;
-    training_begin_step(&t->engine, step, targets);
-    batch *b = training_batch(&t->engine);
-    batch_clear(b);
-    report->passes = 0;
-    levee_status status = LEVEE_OK;
-    for (uint32_t e = 0; e < examples && status == LEVEE_OK; e++) {
-        uint32_t count;
-        status = dataset_read(t->train, cursor_row(&t->order, step, e), t->ids, &count, error);
-        if (status == LEVEE_OK && batch_add(b, t->ids, NULL, count, e)) continue;
-        if (status == LEVEE_OK) status = run_batch(t, &loss, &report->passes, error);
-        if (status == LEVEE_OK && !batch_add(b, t->ids, NULL, count, e))
-            status =
-                error_set(error, LEVEE_INTERNAL, "a row of %u tokens does not fit a pass of %u", count, b->capacity);
-    }
-    if (status == LEVEE_OK) status = run_batch(t, &loss, &report->passes, error);
-    bool applied = true;
     const levee_options *o = t->common.options;
+    const step_input input = {.data = t->train, .order = &t->order, .ids = t->ids};
+    step_result done;
+    bool applied = true;
+    double began = now_seconds();
+    levee_status status = step_run(&t->engine, &input, step, &done, error);
     report->learning_rate = o->has_schedule ? schedule_rate(&o->rate, step) : o->learning_rate;
     if (status == LEVEE_OK)
         status = optimizer_update(&t->engine.updates, report->learning_rate, &report->gradient_norm, &applied, error);
-    report->loss = loss / (double)targets;
-    if (status == LEVEE_OK && (!applied || !isfinite(loss)))
+    if (status == LEVEE_OK && (!applied || !isfinite(done.loss_sum)))
         status = error_set(
             error, LEVEE_STOPPED,
             "step %u: loss or gradient is not finite, so it was not applied; lower --learning-rate. What was "
             "saved before is whole",
             step + 1);
-    t->trained_tokens += targets;
+    t->trained_tokens += done.targets;
+    report->loss = done.loss_sum / (double)done.targets;
+    report->passes = done.passes;
+    report->repeated = done.repeated;
+    report->plan_level = t->engine.level;
     report->seconds = now_seconds() - began;
-    report->tokens = targets;
+    report->tokens = done.targets;
     report->trained_tokens = t->trained_tokens;
-    report->tokens_per_second = (double)targets / report->seconds;
+    report->tokens_per_second = (double)done.targets / report->seconds;
     return status;
 }
 
@@ -232,10 +211,27 @@ static levee_status loop(trainer *t, levee_error *error) {
     return status;
 }
 
+/* Says what a change of plan gave back or took. */
+static void print_change(void *context, const level_change *c) {
+    const trainer *t = context;
+    char promised[BYTES_TEXT], moved[BYTES_TEXT];
+    bytes_format(promised, c->promised_bytes);
+    bytes_format(moved, c->moved_bytes);
+    if (c->refused)
+        run_print(&t->common, "plan %u stays: %s", c->from, c->reason);
+    else
+        run_print(&t->common, "plan %u instead of %u: %s %s, %s promised, in %.1f ms; %u tokens a pass", c->to,
+                  c->from, moved, c->to > c->from ? "given back" : "taken again", promised, 1e3 * c->seconds,
+                  t->engine.levels[c->to].planned.chosen.capacity_tokens);
+}
+
 static levee_status start(trainer *t, levee_error *error) {
     const levee_options *o = t->common.options;
     char path[FILE_PATH_BYTES];
     levee_status status = training_start(&t->engine, error);
+    t->engine.on_change = print_change;
+    t->engine.change_context = t;
+    requests_clear();
     if (status == LEVEE_OK && *o->resume_adapter_file)
         status = parameters_read_adapter(&t->common.model.lasting, t->common.model.memory.base,
                                          o->resume_adapter_file, error);

@@ -3,7 +3,11 @@
  *
  * One step is: training_begin_step, then for each micro-batch fill training_batch and call training_pass, then
  * training_update. Gradients add up over the passes, each token's loss weighted by 1 / targets of the whole step, so
- * how the step is split changes the result by rounding only. */
+ * how the step is split changes the result by rounding only.
+ *
+ * Safe points. A training has several plans, the largest that the budget holds first, each later one in about half of
+ * the memory. What lasts lies below all of them at the same place, so a plan can be exchanged for another between
+ * passes, and in a pass between two operators: that pass is then dropped and its examples done again. */
 #ifndef LEVEE_TRAIN_TRAINING_H
 #define LEVEE_TRAIN_TRAINING_H
 
@@ -21,19 +25,41 @@ typedef struct training_settings {
     bool evaluate_only; /* no gradients and no optimizer: only training_evaluate is of use */
 } training_settings;
 
+/* Memory for one way of working: the pass that trains and, in the same arena, the one that evaluates. */
+typedef struct plan_level {
+    search_result planned;
+    plan evaluation;
+    uint64_t arena_bytes;
+} plan_level;
+
+enum { PLAN_LEVELS = 4 };
+
+/* What one change of plan promised and did. */
+typedef struct level_change {
+    uint32_t from, to;
+    uint64_t promised_bytes; /* that the arena becomes smaller or larger */
+    uint64_t moved_bytes;    /* by which held memory fell or rose, as the kernel says */
+    double seconds;          /* from the request's being seen */
+    bool refused;            /* a larger one that the machine has no memory for; why is in `reason` */
+    char reason[LEVEE_ERROR_BYTES];
+} level_change;
+
 typedef struct training {
     session *model; /* the caller's; its memory is taken by training_plan */
     training_settings settings;
     graph loss; /* differentiated */
     graph evaluated;
-    search_result planned;
-    plan evaluation;
+    plan_level levels[PLAN_LEVELS]; /* the largest first */
+    uint32_t level_count, level;    /* level: the one in use */
     executor train_pass, evaluate_pass;
     optimizer updates;
     batch train_batch, evaluate_batch;
     const float *train_losses, *evaluate_losses;
     uint32_t step;
     float loss_scale;
+    /* Told of each change of plan; NULL: nobody. */
+    void (*on_change)(void *context, const level_change *change);
+    void *change_context;
 } training;
 
 /* Builds the graphs, warms up, measures and finds a plan; takes no memory yet. On LEVEE_DOES_NOT_FIT the message says
@@ -42,7 +68,7 @@ typedef struct training {
 levee_status training_plan(training *t, session *model, const training_settings *settings, levee_error *error);
 void training_close(training *t);
 
-/* Bytes by category of lasting values and arena, and what is not planned under LEVEE_RUNTIME. */
+/* Bytes by category of lasting values and the largest arena, and what is not planned under LEVEE_RUNTIME. */
 void training_planned_bytes(const training *t, uint64_t bytes[LEVEE_CATEGORY_COUNT]);
 
 /* Takes the memory and gives every parameter its first value. */
@@ -55,10 +81,20 @@ batch *training_evaluation_batch(training *t);
 /* Starts step number `step` (from 0), whose micro-batches hold `targets` target tokens together. */
 void training_begin_step(training *t, uint32_t step, uint64_t targets);
 
-/* Forward and backward over the filled batch; adds the sum of its tokens' losses to *loss_sum. */
-levee_status training_pass(training *t, double *loss_sum, levee_error *error);
+/* Forward and backward over the filled batch; adds the sum of its tokens' losses to *loss_sum. LEVEE_STOPPED when an
+ * urgent request (requests.h) cut the pass short: then *progress says what it had added, for when its examples are
+ * done again with it; 0 for examples that are new. */
+levee_status training_pass(training *t, gradient_progress *progress, double *loss_sum, levee_error *error);
 
-/* Forward only over the filled evaluation batch; adds to *loss_sum. */
+/* Whether urgent requests may cut passes short from now on; they may at first. */
+void training_allow_interrupts(training *t, bool allowed);
+
+/* Forward only over the filled evaluation batch; adds to *loss_sum. LEVEE_STOPPED as above: then do it again. */
 levee_status training_evaluate(training *t, double *loss_sum, levee_error *error);
+
+/* Answers what was requested; call between passes, and after one that was cut short. Batches are empty afterwards and
+ * may have moved. LEVEE_STOPPED when a stop was asked for. A growth that is refused is no failure; a change that is
+ * not to be had (no smaller or larger plan) does nothing. */
+levee_status training_safe_point(training *t, levee_error *error);
 
 #endif

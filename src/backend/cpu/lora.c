@@ -218,7 +218,7 @@ static levee_status input_gradient(struct backend_state *state, const kernel_cal
     return status;
 }
 
-/* The gradients of A and B from one block; leaves scale * du in `du`. */
+/* The gradients of A and B from one block, unless they are absent; leaves scale * du in `du`. */
 static levee_status block_gradients(struct backend_state *state, const kernel_call *call, const lora_products *p,
                                     const lora_memory *m, uint64_t row, uint32_t rows, levee_error *error) {
     unsigned char *memory = call->scratch, *own = memory + m->own;
@@ -226,13 +226,14 @@ static levee_status block_gradients(struct backend_state *state, const kernel_ca
     float *wide = (float *)(void *)(memory + m->wide), *gradient_b = (float *)(void *)(memory + m->gradient_b);
     const float *dy = (const float *)call->in[0].data + row * p->out;
     const float *x = (const float *)call->in[1].data + row * p->in;
-    scale_block(scaled, (const float *)call->in[2].data + row * p->rank, call->parameters->scale, rows * p->rank);
     levee_status status =
-        gemm_reduction(state->products, &p->gradient_b_transposed, rows, scaled, dy, gradient_b, own, error);
-    if (status == LEVEE_OK)
-        status = gemm_rows(state->products, &p->inner_gradient, rows, dy, call->in[4].data, NULL, du, own, error);
+        gemm_rows(state->products, &p->inner_gradient, rows, dy, call->in[4].data, NULL, du, own, error);
     if (status != LEVEE_OK) return status;
     scale_block(du, du, call->parameters->scale, rows * p->rank);
+    if (!call->out[1].present) return LEVEE_OK;
+    scale_block(scaled, (const float *)call->in[2].data + row * p->rank, call->parameters->scale, rows * p->rank);
+    status = gemm_reduction(state->products, &p->gradient_b_transposed, rows, scaled, dy, gradient_b, own, error);
+    if (status != LEVEE_OK) return status;
     if (drops(call)) {
         drop_block(state, call, &call->in[6], &call->in[7], row, rows, x, wide, p->in, false);
         x = wide;
@@ -259,7 +260,7 @@ static levee_status backward_run(struct backend_state *state, const kernel_call 
             status = input_gradient(state, call, &p, row, rows, (const float *)(const void *)(memory + m.inner),
                                     (float *)(void *)(memory + m.wide), memory + m.own, error);
     }
-    if (status == LEVEE_OK) add_transposed(call->out[2].data, gradient_b, p.out, p.rank);
+    if (status == LEVEE_OK && call->out[2].present) add_transposed(call->out[2].data, gradient_b, p.out, p.rank);
     return status;
 }
 
