@@ -227,7 +227,7 @@ static levee_status check_name(const source *s, levee_error *error) {
     const char *slash = strrchr(s->path, '/');
     uint64_t step;
     if (!checkpoint_parse_name(slash ? slash + 1 : s->path, &step) || step == s->header.state.step) return LEVEE_OK;
-    return error_set(error, LEVEE_BAD_DATA, "%s: holds step %llu; give it the name of its step back", s->path,
+    return error_set(error, LEVEE_USAGE, "%s: holds step %llu; give it the name of its step back", s->path,
                      (unsigned long long)s->header.state.step);
 }
 
@@ -267,13 +267,13 @@ static levee_status check_sections(const source *s, const checkpoint_section *se
         const checkpoint_entry *entry = find_entry(s, sections[i].kind);
         if (!entry || entry->bytes != sections[i].bytes)
             return error_set(
-                error, LEVEE_BAD_DATA,
+                error, LEVEE_USAGE,
                 "%s: holds %llu bytes of %s where this run has %llu; resume with the options that it was made with",
                 s->path, entry ? (unsigned long long)entry->bytes : 0ull, section_name(sections[i].kind),
                 (unsigned long long)sections[i].bytes);
     }
     if (s->header.section_count == count) return LEVEE_OK;
-    return error_set(error, LEVEE_BAD_DATA,
+    return error_set(error, LEVEE_USAGE,
                      "%s: has %llu sections where this run has %u; resume with the options that it was made with",
                      s->path, (unsigned long long)s->header.section_count, count);
 }

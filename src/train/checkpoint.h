@@ -97,8 +97,9 @@ levee_status checkpoint_write(const char *directory, const checkpoint_state *sta
 /* Reads a checkpoint of exactly these sections, made by a run with exactly the identities that *state holds on entry;
  * on success *state is what was written. The whole file is verified before the first byte of a destination changes:
  *
- *   LEVEE_BAD_DATA       damaged, or of other sections; names the file and the section
- *   LEVEE_USAGE          whole, but of another run, whose differences are named, or of another version
+ *   LEVEE_BAD_DATA       damaged; names the file and the section
+ *   LEVEE_USAGE          whole, but of another run, whose differences are named, of other sections, of another
+ *                        version, or under the name of another step
  *   LEVEE_MISSING_INPUT  not there
  *   LEVEE_IO_ERROR       reading failed; only then may destinations hold a part of it */
 levee_status checkpoint_read(const char *path, checkpoint_state *state, const checkpoint_section *sections,
