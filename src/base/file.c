@@ -42,8 +42,8 @@ levee_status file_make_directory(const char *path, levee_error *error) {
                                    : error_set(error, LEVEE_IO_ERROR, "%s: is a file, not a directory", path);
 }
 
-/* Opens a regular file; without O_NONBLOCK a FIFO under the name would hold us for good. */
-static levee_status open_regular(const char *path, int *descriptor, uint64_t *bytes, levee_error *error) {
+/* Without O_NONBLOCK a FIFO under the name would hold us for good. */
+levee_status file_open(const char *path, int *descriptor, uint64_t *bytes, levee_error *error) {
     *descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*descriptor < 0) return error_set(error, LEVEE_MISSING_INPUT, "%s: %s", path, strerror(errno));
     struct stat status;
@@ -57,7 +57,7 @@ static levee_status open_regular(const char *path, int *descriptor, uint64_t *by
 
 levee_status file_read(const char *path, void *content, uint64_t room, uint64_t *bytes, levee_error *error) {
     int source;
-    levee_status status = open_regular(path, &source, bytes, error);
+    levee_status status = file_open(path, &source, bytes, error);
     if (status != LEVEE_OK) return status;
     for (uint64_t done = 0; status == LEVEE_OK && *bytes <= room && done < *bytes;) {
         ssize_t got = read(source, (unsigned char *)content + done, *bytes - done);
@@ -77,7 +77,7 @@ levee_status file_map(file_mapping *mapping, const char *path, levee_error *erro
     memset(mapping, 0, sizeof *mapping);
     int descriptor;
     uint64_t bytes = 0;
-    levee_status status = open_regular(path, &descriptor, &bytes, error);
+    levee_status status = file_open(path, &descriptor, &bytes, error);
     if (status != LEVEE_OK) return status;
     if (bytes > 0) {
         void *data = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
@@ -203,7 +203,7 @@ levee_status file_copy(const char *from, const char *to, levee_error *error) {
     int source;
     uint64_t bytes;
     file_writer writer;
-    levee_status status = open_regular(from, &source, &bytes, error);
+    levee_status status = file_open(from, &source, &bytes, error);
     if (status != LEVEE_OK) return status;
     status = file_writer_open(&writer, to, error);
     while (status == LEVEE_OK) {

@@ -18,6 +18,10 @@ bool file_is_directory(const char *path);
 /* Makes a directory and its parents; one that is there already is fine. */
 levee_status file_make_directory(const char *path, levee_error *error);
 
+/* Opens a regular file for reading, and says how long it is; the caller closes the descriptor. What is not there, or
+ * is no regular file, is LEVEE_MISSING_INPUT. */
+levee_status file_open(const char *path, int *descriptor, uint64_t *bytes, levee_error *error);
+
 /* Reads a whole file of at most `room` bytes. Of a larger one nothing is read; *bytes is its length either way. */
 levee_status file_read(const char *path, void *content, uint64_t room, uint64_t *bytes, levee_error *error);
 
