@@ -67,6 +67,30 @@ static void encodes_by_merges_and_bytes(void **state) {
     tokenizer_close(t);
 }
 
+/* A character's bytes may lie in two tokens; a step after the decoding of bytes sees the character, and never half of
+ * one. */
+static void decodes_bytes_before_other_steps(void **state) {
+    (void)state;
+    static const char file[] =
+        "{\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"ByteLevel\"},{\"type\":\"Replace\","
+        "\"pattern\":{"
+        "\"Regex\":\"\\\\X\"},\"content\":\"x\"}]},\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"\xC3\x83\":1,"
+        "\"\xC2\xA9\":2},\"merges\":[]}}";
+    static const uint32_t ids[] = {0, 1, 2, 1};
+    tokenizer *t;
+    char *text;
+    uint64_t bytes;
+    write_file("tokenizer.json", file);
+    assert_int_equal(tokenizer_open(&t, directory, &error), LEVEE_OK);
+    assert_int_equal(tokenizer_decode(t, ids, 4, false, &text, &bytes, &error), LEVEE_OK);
+    assert_string_equal(text, "xxx");
+    ledger_free(text);
+    assert_int_equal(tokenizer_decode(t, ids, 0, false, &text, &bytes, &error), LEVEE_OK);
+    assert_string_equal(text, "");
+    ledger_free(text);
+    tokenizer_close(t);
+}
+
 static void long_input_is_encoded(void **state) {
     (void)state;
     enum { PAIRS = 200000 };
@@ -100,6 +124,15 @@ static void refuses_bad_files(void **state) {
         {"{\"pre_tokenizer\":{\"type\":\"Split\",\"behavior\":\"Isolated\",\"pattern\":{\"Regex\":\"(\"}},\"model\":{"
          "}}",
          "regular expression"},
+        {"{\"pre_tokenizer\":{\"type\":\"Split\",\"behavior\":\"Isolated\",\"pattern\":{\"Regex\":\"\\\\C\"}},"
+         "\"model\":{}}",
+         "regular expression"},
+        {"{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"\"},\"model\":{}}", "replacement"},
+        {"{\"decoder\":{\"type\":\"Metaspace\",\"replacement\":\"\"},\"model\":{}}", "replacement"},
+        {"{\"decoder\":{\"type\":\"Strip\",\"content\":\"\",\"start\":1,\"stop\":0},\"model\":{}}", "content"},
+        {"{\"decoder\":{\"type\":\"Strip\",\"content\":\" \",\"start\":-1,\"stop\":0},\"model\":{}}", "start"},
+        {"{\"decoder\":{\"type\":\"Strip\",\"content\":\" \",\"start\":0,\"stop\":\"1\"},\"model\":{}}", "stop"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\\nb\":0,\"a\\nb\":1},\"merges\":[]}}", "'a b' is there twice"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tokenizer *t;
@@ -168,9 +201,8 @@ static void matches_hugging_face(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(encodes_by_merges_and_bytes),
-        cmocka_unit_test(long_input_is_encoded),
-        cmocka_unit_test(refuses_bad_files),
+        cmocka_unit_test(encodes_by_merges_and_bytes), cmocka_unit_test(decodes_bytes_before_other_steps),
+        cmocka_unit_test(long_input_is_encoded),       cmocka_unit_test(refuses_bad_files),
         cmocka_unit_test(matches_hugging_face),
     };
     pool_hook_json();
