@@ -11,7 +11,8 @@ static void check_adapter(const adapter_config *c) {
     bool any = false;
     for (unsigned p = 0; p < PROJECTION_COUNT; p++) any = any || c->targets[p];
     harness_require(any, "no projection");
-    harness_require(c->rank > 0 && isfinite(c->alpha) && c->alpha > 0, "rank or alpha is not usable");
+    harness_require(c->rank > 0 && isnormal((float)(c->alpha / c->rank)) && c->alpha > 0,
+                    "rank or alpha is not usable");
     harness_require(c->dropout >= 0 && c->dropout < 1, "the dropout is not usable");
     harness_require(c->layer_count > 0, "no layer");
     harness_require(strnlen(c->base_model, sizeof c->base_model) < sizeof c->base_model, "the base has no end");
