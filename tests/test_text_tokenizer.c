@@ -144,6 +144,34 @@ static void refuses_bad_files(void **state) {
     }
 }
 
+/* What one entry of a file takes is asked of the budget before it is taken. */
+static void bounds_long_entries(void **state) {
+    (void)state;
+    static const struct {
+        const char *before, *part, *after;
+    } cases[] = {
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[[0", ",0", "]]}}"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":[0", ",0", "]},\"merges\":[]}}"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"", "ab", "\":0},\"merges\":[]}}"},
+        {"{\"", "ab", "\":0,\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}"},
+    };
+    enum { PARTS = 200000 };
+    char *file = malloc(2 * PARTS + 256);
+    assert_non_null(file);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tokenizer *t;
+        char *end = stpcpy(file, cases[i].before);
+        for (int k = 0; k < PARTS; k++) end = stpcpy(end, cases[i].part);
+        stpcpy(end, cases[i].after);
+        write_file("tokenizer.json", file);
+        ledger_set_budget(1 << 20);
+        assert_int_equal(tokenizer_open(&t, directory, &error), LEVEE_DOES_NOT_FIT);
+        ledger_set_budget(UINT64_MAX);
+        assert_non_null(strstr(error.message, "tokenizer.json"));
+    }
+    free(file);
+}
+
 static void compare_ids(tokenizer *t, const json_t *row, const char *key, bool special, int number) {
     const json_t *text = json_object_get(row, "text"), *wanted = json_object_get(row, key);
     token_list ids = {0};
@@ -203,7 +231,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(encodes_by_merges_and_bytes), cmocka_unit_test(decodes_bytes_before_other_steps),
         cmocka_unit_test(long_input_is_encoded),       cmocka_unit_test(refuses_bad_files),
-        cmocka_unit_test(matches_hugging_face),
+        cmocka_unit_test(bounds_long_entries),         cmocka_unit_test(matches_hugging_face),
     };
     pool_hook_json();
     if (!mkdtemp(directory)) return 1;
