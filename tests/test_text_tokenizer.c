@@ -172,6 +172,30 @@ static void bounds_long_entries(void **state) {
     free(file);
 }
 
+static void survives_refused_memory(void **state) {
+    (void)state;
+    write_file("tokenizer.json", "{\"pre_tokenizer\":{\"type\":\"ByteLevel\"},\"decoder\":{\"type\":\"Replace\","
+                                 "\"pattern\":{\"Regex\":\"a|b\"},"
+                                 "\"content\":\"\"},\"added_tokens\":[{\"id\":2,\"content\":\"x\"}],\"model\":{"
+                                 "\"type\":\"BPE\",\"vocab\":{\"a\":0,"
+                                 "\"b\":1},\"merges\":[]}}");
+    levee_status status = LEVEE_DOES_NOT_FIT;
+    for (uint64_t budget = 0; status != LEVEE_OK; budget += 128) {
+        assert_true(budget < 1 << 20);
+        tokenizer *t;
+        token_list ids = {0};
+        ledger_set_budget(budget);
+        status = tokenizer_open(&t, directory, &error);
+        if (status == LEVEE_OK) status = tokenizer_encode(t, "a b x", 5, true, &ids, &error);
+        if (status != LEVEE_OK && status != LEVEE_DOES_NOT_FIT)
+            fail_msg("%llu: %s", (unsigned long long)budget, error.message);
+        token_list_free(&ids);
+        tokenizer_close(t);
+        assert_int_equal(ledger_booked(LEVEE_CATEGORY_COUNT), 0);
+    }
+    ledger_set_budget(UINT64_MAX);
+}
+
 static void compare_ids(tokenizer *t, const json_t *row, const char *key, bool special, int number) {
     const json_t *text = json_object_get(row, "text"), *wanted = json_object_get(row, key);
     token_list ids = {0};
@@ -231,7 +255,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(encodes_by_merges_and_bytes), cmocka_unit_test(decodes_bytes_before_other_steps),
         cmocka_unit_test(long_input_is_encoded),       cmocka_unit_test(refuses_bad_files),
-        cmocka_unit_test(bounds_long_entries),         cmocka_unit_test(matches_hugging_face),
+        cmocka_unit_test(bounds_long_entries),         cmocka_unit_test(survives_refused_memory),
+        cmocka_unit_test(matches_hugging_face),
     };
     pool_hook_json();
     if (!mkdtemp(directory)) return 1;

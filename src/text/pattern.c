@@ -57,9 +57,11 @@ levee_status pattern_open_regex(pattern **result, const char *expression, levee_
         p->limits = pcre2_match_context_create(p->memory);
     }
     if (!p->match || !p->limits) {
-        PCRE2_UCHAR text[128] = "out of memory";
-        if (code) pcre2_get_error_message(code, text, sizeof text);
+        PCRE2_UCHAR text[128];
+        bool refused = p->code || !code || code == PCRE2_ERROR_HEAP_FAILED;
         pattern_close(p);
+        if (refused) return error_out_of_memory(error, "a pattern", sizeof *p);
+        pcre2_get_error_message(code, text, sizeof text);
         return error_set(error, LEVEE_BAD_DATA, "the regular expression '%.80s' at %zu: %s", expression, offset,
                          (const char *)text);
     }
@@ -102,6 +104,9 @@ levee_status pattern_next(pattern *p, const char *text, uint64_t bytes, uint64_t
     while (from < bytes) {
         int count = pcre2_match(p->code, (PCRE2_SPTR)text, bytes, from, PCRE2_NO_UTF_CHECK, p->match, p->limits);
         if (count == PCRE2_ERROR_NOMATCH) return LEVEE_OK;
+        if (count == PCRE2_ERROR_NOMEMORY)
+            return error_set(error, LEVEE_DOES_NOT_FIT,
+                             "the memory to match the tokenizer's pattern was refused; give a larger --memory");
         if (count < 0)
             return error_set(error, LEVEE_BAD_DATA,
                              "the tokenizer's pattern failed at byte %llu of a text (PCRE2 error %d)",
