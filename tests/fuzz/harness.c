@@ -69,11 +69,20 @@ int LLVMFuzzerInitialize(int *count, char ***arguments) {
     return 0;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
-    enum { BUDGET_BYTES = 64 << 20 };
+static void run(const uint8_t *data, size_t bytes, uint64_t budget_bytes) {
     uint64_t before = ledger_booked(LEVEE_CATEGORY_COUNT);
-    ledger_set_budget(BUDGET_BYTES);
+    ledger_set_budget(budget_bytes);
     fuzz_input(data, bytes);
     harness_require(ledger_booked(LEVEE_CATEGORY_COUNT) == before, "memory was not given back");
+}
+
+/* A second time with a budget that is met half-way somewhere: each input at another place, and always the same. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
+    enum { BUDGET_BYTES = 64 << 20, TIGHT_BYTES = 128 << 10 };
+    uint32_t mixed = 2166136261u;
+    for (size_t i = 0; i < bytes; i++) mixed = (mixed ^ data[i]) * 16777619u;
+    run(data, bytes, BUDGET_BYTES);
+    harness_require(ledger_peak(LEVEE_CATEGORY_COUNT) <= BUDGET_BYTES, "more memory was taken than the budget has");
+    run(data, bytes, (mixed ^ mixed >> 16) % TIGHT_BYTES);
     return 0;
 }

@@ -3,7 +3,8 @@
  *
  * Each harness gives fuzz_input and, if it needs anything else in the directory, fuzz_prepare. A broken promise stops
  * the program, so that the fuzzer keeps the input. Memory is bounded by a budget, so that a hostile size must be
- * refused; after each input the ledger must be where it was. */
+ * refused; each input runs a second time with a budget so small that it is met half-way. After each run the ledger
+ * must be where it was. */
 #ifndef LEVEE_TESTS_FUZZ_HARNESS_H
 #define LEVEE_TESTS_FUZZ_HARNESS_H
 
@@ -13,7 +14,7 @@
 
 #include "levee.h"
 
-/* Given by the harness: one run over an input. */
+/* Given by the harness: one run over an input. Any call that takes memory may fail with LEVEE_DOES_NOT_FIT. */
 void fuzz_input(const uint8_t *data, size_t bytes);
 
 /* Given by the harness: what it needs before the first input. */
