@@ -144,6 +144,26 @@ static void refuses_bad_files(void **state) {
     }
 }
 
+/* A match may not begin behind its end, nor before the place from which it was looked for. */
+static void refuses_matches_moved_outside(void **state) {
+    (void)state;
+    static const char *const expressions[] = {"(?(DEFINE)(?<k>b\\\\K))a(?=(?&k))", "a(?=(?1))|(b\\\\K)"};
+    for (size_t i = 0; i < 2; i++) {
+        char file[512];
+        tokenizer *t;
+        token_list ids = {0};
+        snprintf(file, sizeof file,
+                 "{\"pre_tokenizer\":{\"type\":\"Split\",\"behavior\":\"Isolated\",\"pattern\":{\"Regex\":\"%s\"}},"
+                 "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1},\"merges\":[]}}",
+                 expressions[i]);
+        write_file("tokenizer.json", file);
+        if (tokenizer_open(&t, directory, &error) == LEVEE_OK)
+            assert_int_equal(tokenizer_encode(t, "abab", 4, false, &ids, &error), LEVEE_BAD_DATA);
+        token_list_free(&ids);
+        tokenizer_close(t);
+    }
+}
+
 /* What one entry of a file takes is asked of the budget before it is taken. */
 static void bounds_long_entries(void **state) {
     (void)state;
@@ -253,10 +273,10 @@ static void matches_hugging_face(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(encodes_by_merges_and_bytes), cmocka_unit_test(decodes_bytes_before_other_steps),
-        cmocka_unit_test(long_input_is_encoded),       cmocka_unit_test(refuses_bad_files),
-        cmocka_unit_test(bounds_long_entries),         cmocka_unit_test(survives_refused_memory),
-        cmocka_unit_test(matches_hugging_face),
+        cmocka_unit_test(encodes_by_merges_and_bytes),   cmocka_unit_test(decodes_bytes_before_other_steps),
+        cmocka_unit_test(long_input_is_encoded),         cmocka_unit_test(refuses_bad_files),
+        cmocka_unit_test(refuses_matches_moved_outside), cmocka_unit_test(bounds_long_entries),
+        cmocka_unit_test(survives_refused_memory),       cmocka_unit_test(matches_hugging_face),
     };
     pool_hook_json();
     if (!mkdtemp(directory)) return 1;
