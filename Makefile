@@ -22,8 +22,9 @@ TEST_HELPERS := $(filter-out $(TEST_SOURCES) $(TEST_PROGRAMS),$(sort $(wildcard 
 object = $(patsubst %.c,$(BUILD)/objects/%.o,$(1))
 LIB_OBJECTS := $(call object,$(LIB_SOURCES))
 TESTS       := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
+FUZZERS     := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 
-.PHONY: all help deps check-deps demo test golden bench install uninstall format lint asan tsan valgrind clean
+.PHONY: all help deps check-deps demo test golden bench install uninstall format lint asan tsan valgrind fuzz run-fuzzers clean
 all: $(BUILD)/levee $(BUILD)/liblevee.so
 
 help: ## list the targets
@@ -64,6 +65,11 @@ $(BUILD)/tests/%: $(BUILD)/objects/tests/%.o $(call object,$(TEST_HELPERS)) $(BU
 	@echo '  LINK $@'
 	@$(CC) $(SANITIZE) $^ $(LIBS) -lcmocka -o $@
 
+$(BUILD)/fuzz/%: $(BUILD)/objects/tests/fuzz/%.o $(BUILD)/objects/tests/fuzz/harness.o $(BUILD)/liblevee.a
+	@mkdir -p $(@D)
+	@echo '  LINK $@'
+	@$(CC) $(SANITIZE) -fsanitize=fuzzer $^ $(LIBS) -o $@
+
 .SECONDARY: # objects of tests are kept
 
 golden: $(BUILD)/golden ## build the program that compares the engine with PyTorch's numbers
@@ -102,7 +108,7 @@ uninstall: ## remove what install put there
 	  $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/levee.fish
 
 format: ## lay out the sources by clang-format
-	@clang-format -i $(wildcard include/*.h src/*/*.[ch] src/*/*/*.[ch] tests/*.[ch])
+	@clang-format -i $(wildcard include/*.h src/*/*.[ch] src/*/*/*.[ch] tests/*.[ch] tests/fuzz/*.[ch])
 
 # One file at a time: in one run over several, clang-tidy 14 takes every va_list for uninitialised.
 lint: ## clang-tidy over the sources
@@ -118,7 +124,14 @@ tsan: ## run the tests under ThreadSanitizer
 valgrind: $(BUILD)/levee $(TESTS) ## train, evaluate and generate under valgrind, and the tests that need no time
 	@tests/valgrind.sh $(BUILD)/levee $(filter-out %_products %_attention %_kernels %_pack %_dataset %_allocations %_order,$(TESTS))
 
-clean: ## remove what was built
-	rm -rf build build-asan build-tsan
+fuzz: ## fuzz each reader of files for FUZZ_SECONDS (60) with clang's libFuzzer
+	$(MAKE) CC=clang BUILD=build-fuzz CFLAGS='-O1 -g -fno-omit-frame-pointer' \
+	  SANITIZE='-fsanitize=fuzzer-no-link,address,undefined,float-cast-overflow -fno-sanitize-recover=all' run-fuzzers
 
--include $(LIB_OBJECTS:.o=.d) $(patsubst %.c,$(BUILD)/objects/%.d,$(CLI_SOURCES) $(wildcard tests/*.c))
+run-fuzzers: $(FUZZERS)
+	@tests/fuzz/run.sh $(FUZZERS)
+
+clean: ## remove what was built
+	rm -rf build build-asan build-tsan build-fuzz
+
+-include $(LIB_OBJECTS:.o=.d) $(patsubst %.c,$(BUILD)/objects/%.d,$(CLI_SOURCES) $(wildcard tests/*.c tests/fuzz/*.c))

@@ -159,6 +159,8 @@ static void refuses_by_name(void **state) {
         {"\"r\":100000", "adapter_config.json: r: "},
         {"\"lora_alpha\":\"16\"", "lora_alpha"},
         {"\"lora_alpha\":0", "lora_alpha"},
+        {"\"lora_alpha\":1e308,\"use_rslora\":true", "lora_alpha|too large"},
+        {"\"lora_alpha\":1e-300", "lora_alpha|too small"},
         {"\"lora_dropout\":1", "lora_dropout"},
         {"\"lora_dropout\":-0.1", "lora_dropout"},
         {"\"lora_dropout\":\"none\"", "lora_dropout"},

@@ -67,6 +67,30 @@ static void encodes_by_merges_and_bytes(void **state) {
     tokenizer_close(t);
 }
 
+/* A character's bytes may lie in two tokens; a step after the decoding of bytes sees the character, and never half of
+ * one. */
+static void decodes_bytes_before_other_steps(void **state) {
+    (void)state;
+    static const char file[] =
+        "{\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"ByteLevel\"},{\"type\":\"Replace\","
+        "\"pattern\":{"
+        "\"Regex\":\"\\\\X\"},\"content\":\"x\"}]},\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"\xC3\x83\":1,"
+        "\"\xC2\xA9\":2},\"merges\":[]}}";
+    static const uint32_t ids[] = {0, 1, 2, 1};
+    tokenizer *t;
+    char *text;
+    uint64_t bytes;
+    write_file("tokenizer.json", file);
+    assert_int_equal(tokenizer_open(&t, directory, &error), LEVEE_OK);
+    assert_int_equal(tokenizer_decode(t, ids, 4, false, &text, &bytes, &error), LEVEE_OK);
+    assert_string_equal(text, "xxx");
+    ledger_free(text);
+    assert_int_equal(tokenizer_decode(t, ids, 0, false, &text, &bytes, &error), LEVEE_OK);
+    assert_string_equal(text, "");
+    ledger_free(text);
+    tokenizer_close(t);
+}
+
 static void long_input_is_encoded(void **state) {
     (void)state;
     enum { PAIRS = 200000 };
@@ -100,6 +124,15 @@ static void refuses_bad_files(void **state) {
         {"{\"pre_tokenizer\":{\"type\":\"Split\",\"behavior\":\"Isolated\",\"pattern\":{\"Regex\":\"(\"}},\"model\":{"
          "}}",
          "regular expression"},
+        {"{\"pre_tokenizer\":{\"type\":\"Split\",\"behavior\":\"Isolated\",\"pattern\":{\"Regex\":\"\\\\C\"}},"
+         "\"model\":{}}",
+         "regular expression"},
+        {"{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"\"},\"model\":{}}", "replacement"},
+        {"{\"decoder\":{\"type\":\"Metaspace\",\"replacement\":\"\"},\"model\":{}}", "replacement"},
+        {"{\"decoder\":{\"type\":\"Strip\",\"content\":\"\",\"start\":1,\"stop\":0},\"model\":{}}", "content"},
+        {"{\"decoder\":{\"type\":\"Strip\",\"content\":\" \",\"start\":-1,\"stop\":0},\"model\":{}}", "start"},
+        {"{\"decoder\":{\"type\":\"Strip\",\"content\":\" \",\"start\":0,\"stop\":\"1\"},\"model\":{}}", "stop"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\\nb\":0,\"a\\nb\":1},\"merges\":[]}}", "'a b' is there twice"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tokenizer *t;
@@ -109,6 +142,78 @@ static void refuses_bad_files(void **state) {
         if (!strstr(error.message, cases[i].word)) fail_msg("'%s' lacks '%s'", error.message, cases[i].word);
         assert_null(t);
     }
+}
+
+/* A match may not begin behind its end, nor before the place from which it was looked for. */
+static void refuses_matches_moved_outside(void **state) {
+    (void)state;
+    static const char *const expressions[] = {"(?(DEFINE)(?<k>b\\\\K))a(?=(?&k))", "a(?=(?1))|(b\\\\K)"};
+    for (size_t i = 0; i < 2; i++) {
+        char file[512];
+        tokenizer *t;
+        token_list ids = {0};
+        snprintf(file, sizeof file,
+                 "{\"pre_tokenizer\":{\"type\":\"Split\",\"behavior\":\"Isolated\",\"pattern\":{\"Regex\":\"%s\"}},"
+                 "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1},\"merges\":[]}}",
+                 expressions[i]);
+        write_file("tokenizer.json", file);
+        if (tokenizer_open(&t, directory, &error) == LEVEE_OK)
+            assert_int_equal(tokenizer_encode(t, "abab", 4, false, &ids, &error), LEVEE_BAD_DATA);
+        token_list_free(&ids);
+        tokenizer_close(t);
+    }
+}
+
+/* What one entry of a file takes is asked of the budget before it is taken. */
+static void bounds_long_entries(void **state) {
+    (void)state;
+    static const struct {
+        const char *before, *part, *after;
+    } cases[] = {
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[[0", ",0", "]]}}"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":[0", ",0", "]},\"merges\":[]}}"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"", "ab", "\":0},\"merges\":[]}}"},
+        {"{\"", "ab", "\":0,\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}"},
+    };
+    enum { PARTS = 200000 };
+    char *file = malloc(2 * PARTS + 256);
+    assert_non_null(file);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tokenizer *t;
+        char *end = stpcpy(file, cases[i].before);
+        for (int k = 0; k < PARTS; k++) end = stpcpy(end, cases[i].part);
+        stpcpy(end, cases[i].after);
+        write_file("tokenizer.json", file);
+        ledger_set_budget(1 << 20);
+        assert_int_equal(tokenizer_open(&t, directory, &error), LEVEE_DOES_NOT_FIT);
+        ledger_set_budget(UINT64_MAX);
+        assert_non_null(strstr(error.message, "tokenizer.json"));
+    }
+    free(file);
+}
+
+static void survives_refused_memory(void **state) {
+    (void)state;
+    write_file("tokenizer.json", "{\"pre_tokenizer\":{\"type\":\"ByteLevel\"},\"decoder\":{\"type\":\"Replace\","
+                                 "\"pattern\":{\"Regex\":\"a|b\"},"
+                                 "\"content\":\"\"},\"added_tokens\":[{\"id\":2,\"content\":\"x\"}],\"model\":{"
+                                 "\"type\":\"BPE\",\"vocab\":{\"a\":0,"
+                                 "\"b\":1},\"merges\":[]}}");
+    levee_status status = LEVEE_DOES_NOT_FIT;
+    for (uint64_t budget = 0; status != LEVEE_OK; budget += 128) {
+        assert_true(budget < 1 << 20);
+        tokenizer *t;
+        token_list ids = {0};
+        ledger_set_budget(budget);
+        status = tokenizer_open(&t, directory, &error);
+        if (status == LEVEE_OK) status = tokenizer_encode(t, "a b x", 5, true, &ids, &error);
+        if (status != LEVEE_OK && status != LEVEE_DOES_NOT_FIT)
+            fail_msg("%llu: %s", (unsigned long long)budget, error.message);
+        token_list_free(&ids);
+        tokenizer_close(t);
+        assert_int_equal(ledger_booked(LEVEE_CATEGORY_COUNT), 0);
+    }
+    ledger_set_budget(UINT64_MAX);
 }
 
 static void compare_ids(tokenizer *t, const json_t *row, const char *key, bool special, int number) {
@@ -168,10 +273,10 @@ static void matches_hugging_face(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(encodes_by_merges_and_bytes),
-        cmocka_unit_test(long_input_is_encoded),
-        cmocka_unit_test(refuses_bad_files),
-        cmocka_unit_test(matches_hugging_face),
+        cmocka_unit_test(encodes_by_merges_and_bytes),   cmocka_unit_test(decodes_bytes_before_other_steps),
+        cmocka_unit_test(long_input_is_encoded),         cmocka_unit_test(refuses_bad_files),
+        cmocka_unit_test(refuses_matches_moved_outside), cmocka_unit_test(bounds_long_entries),
+        cmocka_unit_test(survives_refused_memory),       cmocka_unit_test(matches_hugging_face),
     };
     pool_hook_json();
     if (!mkdtemp(directory)) return 1;

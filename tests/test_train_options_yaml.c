@@ -103,6 +103,8 @@ static void refuses_bad_files(void **state) {
         {"iters: \"unfinished\nrank: 1\n", "f.yaml: line"},
         {"a: {a: {a: {a: {a: {a: {a: {a: {a: 1}}}}}}}}\n", "map"},
         {"\xff\xfe\xff", "f.yaml"},
+        {"iters: \"5\\0\"\n", "line 1|NUL"},
+        {"iters: \"5\\n6\\x1b\"\n", "'5 6 '"},
     };
     levee_options o;
     levee_error error;
@@ -178,6 +180,8 @@ static void reads_what_it_writes(void **state) {
     static const char *const settings[][2] = {
         {"model", "a \"quoted\\ name\"\twith\nlines: \x7f # \xC3\xA9"},
         {"data", "null ish"},
+        {"prompt",
+         "YAML's other line ends: \xC2\x85 \xE2\x80\xA8 \xE2\x80\xA9, controls: \xC2\x9F, a mark: \xEF\xBB\xBF"},
         {"adapter_path", "  spaces "},
         {"memory", "6GiB"},
         {"fine_tune_type", "head"},
@@ -195,6 +199,7 @@ static void reads_what_it_writes(void **state) {
         {"eps", "3e-9"},
         {"weight_decay", "0.07"},
         {"bias_correction", "false"},
+        {"max_grad_norm", "1e300"},
         {"max_grad_norm", "0.7"},
         {"grad_checkpoint", "off"},
         {"dtype", "bf16"},

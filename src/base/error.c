@@ -5,12 +5,19 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What a message quotes from a file may hold line ends and a terminal's control characters; a message is one line. */
+static void flatten(char *message) {
+    for (char *c = message; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 127) *c = ' ';
+}
+
 levee_status error_set(levee_error *error, levee_status status, const char *format, ...) {
     if (error) {
         va_list arguments;
         va_start(arguments, format);
         vsnprintf(error->message, sizeof error->message, format, arguments);
         va_end(arguments);
+        flatten(error->message);
         error->status = status;
     }
     return status;
@@ -28,6 +35,7 @@ levee_status error_context(levee_error *error, const char *format, ...) {
         size_t room = sizeof error->message - (size_t)length;
         snprintf(error->message + length, room, ": %.*s", room > 3 ? (int)(room - 3) : 0, inner);
     }
+    flatten(error->message);
     return error->status;
 }
 

@@ -43,9 +43,6 @@ levee_status json_object_parse(json_t **object, const char *path, const char *te
         json_decref(parsed);
         return error_set(error, LEVEE_BAD_DATA, "%s: line 1, column 1: an object { ... } is needed", path);
     }
-    /* The parser quotes what it found; a message is one line. */
-    for (char *c = problem.text; *c; c++)
-        if ((unsigned char)*c < ' ') *c = ' ';
     return error_set(error, LEVEE_BAD_DATA, "%s: line %d, column %d: %s", path, problem.line, problem.column,
                      problem.text);
 }

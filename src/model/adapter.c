@@ -123,6 +123,9 @@ static void read_scale(json_reader *r, adapter_config *c) {
         json_refuse(r, "lora_dropout", "a number from 0 to below 1 is needed");
     /* Rank-stabilised LoRA scales by alpha / sqrt(rank): the same as a larger alpha. */
     if (json_read_flag(r, "use_rslora", false)) c->alpha *= sqrt((double)c->rank);
+    /* The adapter's product is scaled in 32 bits. */
+    if (!isnormal((float)(c->alpha / c->rank)))
+        json_refuse(r, "lora_alpha", "gives a scale that is too small or too large");
 }
 
 levee_status adapter_config_read(adapter_config *config, const char *directory, levee_error *error) {

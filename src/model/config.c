@@ -9,6 +9,8 @@
 #include "memory/json.h"
 #include "memory/pool.h"
 
+enum { MOST_HEAD_DIM = 4096 };
+
 static const char *const projection_names[PROJECTION_COUNT] = {
     "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
     "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj",
@@ -128,6 +130,17 @@ static void read_special_tokens(json_reader *r, model_config *c) {
     }
 }
 
+/* Each field may be sound and what follows from them not: a base of 1e-300 is 0 in 32 bits. */
+static void check_rope(json_reader *r, model_config *c) {
+    float frequencies[MOST_HEAD_DIM / 2];
+    model_config_rope_frequencies(c, frequencies);
+    for (uint32_t i = 0; i < c->head_dim / 2; i++)
+        if (!isfinite(frequencies[i])) {
+            json_refuse(r, "rope_theta", "gives frequencies that are too large for a 32-bit number");
+            return;
+        }
+}
+
 static void read_type(json_reader *r, model_config *c) {
     const char *key = json_find(r, "dtype") ? "dtype" : "torch_dtype";
     const char *name = json_read_text(r, key, "float32");
@@ -142,7 +155,7 @@ static void read_type(json_reader *r, model_config *c) {
 }
 
 static void read_sizes(json_reader *r, model_config *c) {
-    enum { MOST = 1 << 24, MOST_LAYERS = 4096, MOST_HEADS = 65536, MOST_HEAD_DIM = 4096 };
+    enum { MOST = 1 << 24, MOST_LAYERS = 4096, MOST_HEADS = 65536 };
     _Static_assert((uint64_t)MOST_HEADS * MOST_HEAD_DIM <= UINT32_MAX / 4,
                    "a row of all heads is counted in 32 bits");
     c->hidden_size = (uint32_t)json_read_whole(r, "hidden_size", 2, MOST, -1);
@@ -156,6 +169,7 @@ static void read_sizes(json_reader *r, model_config *c) {
     c->vocabulary_size = (uint32_t)json_read_whole(r, "vocab_size", 1, MOST, -1);
     c->max_positions = (uint32_t)json_read_whole(r, "max_position_embeddings", 1, INT32_MAX, 2048);
     c->norm_epsilon = (float)json_read_positive(r, "rms_norm_eps", 1e-6);
+    if (!isnormal(c->norm_epsilon)) json_refuse(r, "rms_norm_eps", "is too small or too large for a 32-bit number");
     c->tied_head = json_read_flag(r, "tie_word_embeddings", false);
     if (c->heads % c->kv_heads) json_refuse(r, "num_key_value_heads", "must divide num_attention_heads");
     if (c->head_dim % 2 || !c->head_dim || c->head_dim > MOST_HEAD_DIM)
@@ -180,8 +194,8 @@ levee_status model_config_read(model_config *config, const char *directory, leve
     if (status != LEVEE_OK) return status;
     json_reader r = {.path = path, .object = object, .error = error};
     /* In this order: fields are checked against those of the parts before. */
-    static void (*const parts[])(json_reader *, model_config *) = {read_family, read_sizes, read_rope, read_type,
-                                                                   read_special_tokens};
+    static void (*const parts[])(json_reader *, model_config *) = {read_family, read_sizes, read_rope,
+                                                                   check_rope,  read_type,  read_special_tokens};
     for (unsigned i = 0; i < sizeof parts / sizeof *parts && r.status == LEVEE_OK; i++) {
         parts[i](&r, config);
         if (i == 0) refuse_other_mathematics(&r);

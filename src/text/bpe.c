@@ -117,6 +117,16 @@ static levee_status bad(levee_error *error, const char *problem) {
     return error_set(error, LEVEE_BAD_DATA, "model: %s", problem);
 }
 
+/* Parses a key or an entry; *parsed is NULL when it is not JSON. What does not fit the small pool is taken without
+ * asking the budget, so for a long text it is asked here. */
+static levee_status parse_entry(const json_t **parsed, json_span text, pool *library, levee_error *error) {
+    enum { LONG_BYTES = 1024 };
+    *parsed = NULL;
+    levee_status status = text.bytes > LONG_BYTES ? json_check_room("model", text.text, text.bytes, error) : LEVEE_OK;
+    if (status == LEVEE_OK) *parsed = json_span_parse(text, library);
+    return status;
+}
+
 /* How many entries a list or object has, and how many bytes its keys. */
 static uint64_t count_entries(json_span text, uint64_t *key_bytes) {
     json_walk walk;
@@ -168,9 +178,12 @@ static levee_status read_vocabulary(bpe *b, json_span vocabulary, levee_error *e
     pool library = {.memory = memory, .capacity = sizeof memory};
     json_span key, value;
     while (status == LEVEE_OK && json_walk_next(&walk, &key, &value)) {
-        const json_t *id = json_span_parse(value, &library);
-        json_int_t number = json_is_integer(id) ? json_integer_value(id) : -1;
-        const char *text = json_string_value(json_span_parse(key, &library));
+        const json_t *parsed;
+        status = parse_entry(&parsed, value, &library, error);
+        json_int_t number = json_is_integer(parsed) ? json_integer_value(parsed) : -1;
+        if (status == LEVEE_OK) status = parse_entry(&parsed, key, &library, error);
+        if (status != LEVEE_OK) break;
+        const char *text = json_string_value(parsed);
         if (!text)
             status = error_set(error, LEVEE_BAD_DATA, "model: vocab: %.*s is no text in quotes",
                                key.bytes < 40 ? (int)key.bytes : 40, key.text);
@@ -238,8 +251,11 @@ static levee_status read_merges(bpe *b, json_span merges, levee_error *error) {
     unsigned char memory[LIBRARY_BYTES];
     pool library = {.memory = memory, .capacity = sizeof memory};
     json_span key, value;
-    for (uint32_t i = 0; status == LEVEE_OK && json_walk_next(&walk, &key, &value); i++)
-        status = read_merge(b, json_span_parse(value, &library), i, error);
+    for (uint32_t i = 0; status == LEVEE_OK && json_walk_next(&walk, &key, &value); i++) {
+        const json_t *entry;
+        status = parse_entry(&entry, value, &library, error);
+        if (status == LEVEE_OK) status = read_merge(b, entry, i, error);
+    }
     pool_empty(&library);
     return status == LEVEE_OK && walk.failed ? bad(error, "merges: is not JSON") : status;
 }

@@ -34,6 +34,20 @@ static levee_status append_byte_level(text_buffer *to, const char *text, uint64_
     return LEVEE_OK;
 }
 
+/* All tokens as one text. Characters may lie across tokens, so that only the whole can be read as UTF-8, on which the
+ * steps that follow rely. */
+static levee_status byte_level(text_buffer *text, piece_list *tokens, text_buffer *joined, levee_error *error) {
+    levee_status status = LEVEE_OK;
+    if (!tokens->count) return status;
+    joined->bytes = 0;
+    for (uint64_t i = 0; i < tokens->count && status == LEVEE_OK; i++)
+        status = append_byte_level(joined, text->data + tokens->pieces[i].offset, tokens->pieces[i].bytes, error);
+    text->bytes = 0;
+    tokens->count = 0;
+    if (status == LEVEE_OK) status = append_lossy(text, joined->data, joined->bytes, error);
+    return status == LEVEE_OK ? pieces_append(tokens, 0, text->bytes, error) : status;
+}
+
 /* "<0x0A>" is byte 10; -1 for anything else. */
 static int fallback_byte(const char *text, uint64_t bytes) {
     static const char digits[] = "0123456789ABCDEF";
@@ -128,8 +142,6 @@ static levee_status decode_token(const step *s, const char *token, uint64_t byte
         return strip_token(s, token, bytes, to, error);
     case STEP_METASPACE:
         return metaspace_token(s, token, bytes, first, to, error);
-    case STEP_BYTE_LEVEL:
-        return append_byte_level(to, token, bytes, error);
     default:
         return text_append(to, token, bytes, error);
     }
@@ -157,6 +169,10 @@ levee_status stage_decode(stage *s, text_buffer *text, piece_list *tokens, text_
                           levee_error *error) {
     levee_status status = LEVEE_OK;
     for (unsigned i = 0; i < s->count && status == LEVEE_OK; i++) {
+        if (s->steps[i].kind == STEP_BYTE_LEVEL) {
+            status = byte_level(text, tokens, scratch, error);
+            continue;
+        }
         status = run_step(&s->steps[i], text, tokens, scratch, other, error);
         text_buffer kept = *text;
         *text = *scratch;

@@ -46,9 +46,10 @@ levee_status pattern_open_regex(pattern **result, const char *expression, levee_
     PCRE2_SIZE offset = 0;
     p->memory = pcre2_general_context_create(allocate, release, NULL);
     pcre2_compile_context *compile = p->memory ? pcre2_compile_context_create(p->memory) : NULL;
+    /* \C would cut characters, and matching trusts its text to be UTF-8. */
     if (compile)
-        p->code = pcre2_compile((PCRE2_SPTR)expression, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP, &code, &offset,
-                                compile);
+        p->code = pcre2_compile((PCRE2_SPTR)expression, PCRE2_ZERO_TERMINATED,
+                                PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &offset, compile);
     pcre2_compile_context_free(compile);
     if (p->code) {
         pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE); /* without it matching is slower, not wrong */
@@ -56,9 +57,11 @@ levee_status pattern_open_regex(pattern **result, const char *expression, levee_
         p->limits = pcre2_match_context_create(p->memory);
     }
     if (!p->match || !p->limits) {
-        PCRE2_UCHAR text[128] = "out of memory";
-        if (code) pcre2_get_error_message(code, text, sizeof text);
+        PCRE2_UCHAR text[128];
+        bool refused = p->code || !code || code == PCRE2_ERROR_HEAP_FAILED;
         pattern_close(p);
+        if (refused) return error_out_of_memory(error, "a pattern", sizeof *p);
+        pcre2_get_error_message(code, text, sizeof text);
         return error_set(error, LEVEE_BAD_DATA, "the regular expression '%.80s' at %zu: %s", expression, offset,
                          (const char *)text);
     }
@@ -101,11 +104,16 @@ levee_status pattern_next(pattern *p, const char *text, uint64_t bytes, uint64_t
     while (from < bytes) {
         int count = pcre2_match(p->code, (PCRE2_SPTR)text, bytes, from, PCRE2_NO_UTF_CHECK, p->match, p->limits);
         if (count == PCRE2_ERROR_NOMATCH) return LEVEE_OK;
+        if (count == PCRE2_ERROR_NOMEMORY)
+            return error_set(error, LEVEE_DOES_NOT_FIT,
+                             "the memory to match the tokenizer's pattern was refused; give a larger --memory");
         if (count < 0)
             return error_set(error, LEVEE_BAD_DATA,
                              "the tokenizer's pattern failed at byte %llu of a text (PCRE2 error %d)",
                              (unsigned long long)from, count);
         const PCRE2_SIZE *range = pcre2_get_ovector_pointer(p->match);
+        if (range[0] < from || range[1] < range[0])
+            return error_set(error, LEVEE_BAD_DATA, "the tokenizer's pattern moves a match outside of itself by \\K");
         *match = (text_piece){range[0], range[1] - range[0]};
         *found = match->bytes > 0;
         if (*found) return LEVEE_OK;

@@ -22,6 +22,25 @@ static levee_status read_text(step *s, const json_t *description, const char *ke
     return LEVEE_OK;
 }
 
+/* As read_text, for a text that is looked for: an empty one would be found without end. */
+static levee_status read_mark(step *s, const json_t *description, const char *key, const char *where,
+                              levee_error *error) {
+    levee_status status = read_text(s, description, key, where, error);
+    if (status != LEVEE_OK || *s->text) return status;
+    return error_set(error, LEVEE_BAD_DATA, "%s: %s: a text that is not empty is needed", where, key);
+}
+
+/* How often to strip; 0 where the key is absent. */
+static levee_status read_times(unsigned *times, const json_t *description, const char *key, const char *where,
+                               levee_error *error) {
+    const json_t *value = json_object_get(description, key);
+    json_int_t number = json_integer_value(value);
+    if ((value && !json_is_integer(value)) || number < 0 || number > INT32_MAX)
+        return error_set(error, LEVEE_BAD_DATA, "%s: %s: a whole number from 0 is needed", where, key);
+    *times = (unsigned)number;
+    return LEVEE_OK;
+}
+
 static levee_status read_normalizer_step(step *s, const char *type, const json_t *description, const char *where,
                                          levee_error *error) {
     static const struct {
@@ -71,7 +90,7 @@ static levee_status read_metaspace(step *s, const json_t *description, const cha
     s->prefix_space = scheme ? strcmp(scheme, "never") != 0 : !json_is_false(older);
     s->prefix_first_only = scheme && !strcmp(scheme, "first");
     s->split = !json_is_false(json_object_get(description, "split"));
-    return read_text(s, description, "replacement", where, error);
+    return read_mark(s, description, "replacement", where, error);
 }
 
 static levee_status read_split(step *s, const json_t *description, const char *where, levee_error *error) {
@@ -118,9 +137,9 @@ static levee_status read_decoder_step(step *s, const char *type, const json_t *d
     if (!strcmp(type, "Metaspace")) return read_metaspace(s, description, where, error);
     if (!strcmp(type, "Strip")) {
         s->kind = STEP_STRIP;
-        s->start = (unsigned)json_integer_value(json_object_get(description, "start"));
-        s->stop = (unsigned)json_integer_value(json_object_get(description, "stop"));
-        return read_text(s, description, "content", where, error);
+        levee_status status = read_times(&s->start, description, "start", where, error);
+        if (status == LEVEE_OK) status = read_times(&s->stop, description, "stop", where, error);
+        return status == LEVEE_OK ? read_mark(s, description, "content", where, error) : status;
     }
     if (!strcmp(type, "Replace")) return read_normalizer_step(s, type, description, where, error);
     return error_set(

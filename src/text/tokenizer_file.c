@@ -26,7 +26,8 @@ static bool is_key(json_span key, const char *name) {
 
 /* Adds a parsed member to a tree. */
 static levee_status add_member(const file_reader *r, json_t *tree, json_span key, json_span value) {
-    levee_status status = json_check_room(r->path, value.text, value.bytes, r->error);
+    uint64_t bytes = (uint64_t)(value.text + value.bytes - key.text);
+    levee_status status = json_check_room(r->path, key.text, bytes, r->error);
     if (status != LEVEE_OK) return status;
     json_t *name = json_span_parse(key, NULL), *parsed = name ? json_span_parse(value, NULL) : NULL;
     if (!parsed)

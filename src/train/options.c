@@ -119,11 +119,16 @@ static levee_status set_number(levee_options *o, const option *d, const char *gi
         (whole && number != floor(number)))
         return bad_value(d, given, wanted, error);
     unsigned char *field = (unsigned char *)o + d->offset;
-    uint32_t small = all ? UINT32_MAX : (uint32_t)number;
-    int64_t layers = (int64_t)number;
-    if (d->kind == OPTION_NUMBER) memcpy(field, &number, sizeof number);
-    if (d->kind == OPTION_WHOLE || d->kind == OPTION_BATCHES) memcpy(field, &small, sizeof small);
-    if (d->kind == OPTION_LAYERS) memcpy(field, &layers, sizeof layers);
+    /* A number is cast only to the type whose range was checked: any other cast of it is undefined. */
+    if (d->kind == OPTION_NUMBER) {
+        memcpy(field, &number, sizeof number);
+    } else if (d->kind == OPTION_LAYERS) {
+        int64_t layers = (int64_t)number;
+        memcpy(field, &layers, sizeof layers);
+    } else {
+        uint32_t small = all ? UINT32_MAX : (uint32_t)number;
+        memcpy(field, &small, sizeof small);
+    }
     return LEVEE_OK;
 }
 

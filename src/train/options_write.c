@@ -4,17 +4,30 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "text/buffer.h"
 #include "train/options_table.h"
+
+/* A character that YAML keeps as it is between quotes: no control character, line end or byte order mark. */
+static bool is_plain(int32_t code) {
+    if (code < 0xa0) return code >= ' ' && code < 127;
+    return code != 0x2028 && code != 0x2029 && code != 0xfeff && code != 0xfffe && code != 0xffff;
+}
 
 static bool write_text(char *text, size_t bytes, const char *given) {
     size_t length = 0;
     if (!*given) return snprintf(text, bytes, "null") > 0;
+    const char *end = given + strlen(given);
     text[length++] = '"';
-    for (; *given && length + 6 < bytes; given++) {
-        bool control = (unsigned char)*given < ' ' || *given == 127;
-        if (control) length += (size_t)snprintf(text + length, bytes - length, "\\x%02x", (unsigned)*given);
-        if (*given == '"' || *given == '\\') text[length++] = '\\';
-        if (!control) text[length++] = *given;
+    for (uint64_t taken; given < end && length + 8 < bytes; given += taken) {
+        int32_t code = utf8_read(given, (uint64_t)(end - given), &taken);
+        if (code == '"' || code == '\\') text[length++] = '\\';
+        if (code < 0 || is_plain(code)) {
+            memcpy(text + length, given, taken);
+            length += taken;
+        } else {
+            length +=
+                (size_t)snprintf(text + length, bytes - length, code < 256 ? "\\x%02x" : "\\u%04x", (unsigned)code);
+        }
     }
     return snprintf(text + length, bytes - length, "\"") > 0;
 }

@@ -31,6 +31,7 @@ static levee_status set(yaml_reader *r, const yaml_event_t *event, const char *g
 
 static levee_status scalar(yaml_reader *r, const yaml_event_t *event, levee_error *error) {
     const char *text = (const char *)event->data.scalar.value;
+    if (strlen(text) != event->data.scalar.length) return refuse(r, event, "a text holds a NUL character", error);
     /* "key:" alone is null; options_set would take the empty text for a flag that is on. */
     if (!*text && event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE) text = "null";
     if (r->list_depth) {
