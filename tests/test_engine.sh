@@ -86,7 +86,7 @@ if [ -n "$SANITIZE" ]; then skip shrinks_and_grows; else
     walker=$!
     while kill -0 $walker 2>/dev/null && ! grep -q '^  budget' "$work/log"; do sleep 0.01; done
     while kill -0 $walker 2>/dev/null; do
-        for signal in USR1 USR1 USR2 USR1 USR2 USR2; do kill -$signal $walker 2>/dev/null; sleep 0.01; done
+        for signal in USR1 USR1 USR2 USR1 USR2 USR2; do kill -$signal $walker 2>/dev/null; sleep 0.1; done
     done
     wait $walker
     check shaken_run_finishes [ "$(wc -l <"$work/shaken/metrics.jsonl")" = 150 ]

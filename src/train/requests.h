@@ -5,7 +5,8 @@
 
 #include "levee.h"
 
-/* Requests that were made and not taken yet; each kind is kept once, however often it was asked. */
+/* Requests that were made and not taken yet; each kind is kept once, however often it was asked, and of
+ * shrink and grow the last. */
 typedef struct requests {
     bool shrink, grow, stop;
 } requests;

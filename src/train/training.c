@@ -322,6 +322,6 @@ levee_status training_safe_point(training *t, levee_error *error) {
     requests asked = requests_take();
     if (asked.stop) return error_set(error, LEVEE_STOPPED, "stopped as asked; the last whole step counts");
     if (asked.shrink && t->level + 1 < t->level_count) return change_level(t, t->level + 1, error);
-    if (asked.grow && !asked.shrink && t->level > 0) return change_level(t, t->level - 1, error);
+    if (asked.grow && t->level > 0) return change_level(t, t->level - 1, error);
     return LEVEE_OK;
 }
