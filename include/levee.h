@@ -6,7 +6,8 @@
  *
  * Ownership. Options are plain data owned by the caller; strings in them must outlive the call. Callbacks receive
  * pointers that are valid during the call only.
- * Threading. One run at a time in a process, called from one thread; OpenMP threads are the library's own.
+ * Threading. One run at a time in a process, called from one thread; OpenMP threads are the library's own. Start the process
+ * with OMP_WAIT_POLICY=passive where anything else runs beside it: waiting threads that spin slow both down.
  * Errors. Every call returns a levee_status; on failure the levee_error holds one line that names the file, the place
  * and the remedy. The library never prints, exits or aborts. */
 #ifndef LEVEE_H
@@ -83,7 +84,7 @@ const char *levee_option_help(unsigned index);
 /* Receives what a run has to say, a line (or several, separated by newlines) at a time. */
 typedef void levee_print(void *context, const char *text);
 
-/* Call first, once, before other threads start and before any other call: sets the allocator, the thread stacks and the
+/* Call first, once, before other threads start and before any other call: sets the allocator and the
  * JSON library's memory so that a budget can be kept. */
 void levee_prepare(void);
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs the given test programs and the shell tests; ends with "N passed, N failed, N skipped". A program that ends without a
 # summary counts as one failure. Test data that is not in this repository is looked for in $LEVEE_SHARED.
+export OMP_WAIT_POLICY=passive # as levee sets it for itself; spinning threads make the tests slow where something else runs
 passed=0 failed=0 skipped=0
 count() { grep -c "$1" "$2"; }
 output=$(mktemp)

@@ -5,6 +5,7 @@
 # products read up to 64 bytes past buffers of their own, whose content they then ignore. valgrind knows no AVX-512, so
 # oneDNN and our kernels take their AVX2 paths here. A block that is definitely lost counts too.
 levee=$1; shift
+export OMP_WAIT_POLICY=passive # so that levee does not start itself once more, outside of valgrind
 command -v valgrind >/dev/null || { echo "valgrind is not installed"; exit 1; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "levee.h"
 
@@ -134,7 +135,17 @@ static void handle_signals(void) {
     sigaction(SIGUSR2, &action, NULL);
 }
 
+/* OpenMP reads its settings when it is loaded, before main: so they are set, and the program starts itself once more.
+ * Threads that wait must sleep: spinning, they would take the processors from whatever else runs here, and Levee itself
+ * falls to a fifth of its speed as soon as something does. Whoever sets the policy keeps it. */
+static void start_with_sleeping_threads(char **arguments) {
+    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;
+    if (setenv("OMP_WAIT_POLICY", "passive", 1) || setenv("OMP_STACKSIZE", "1M", 0)) return;
+    execv("/proc/self/exe", arguments); /* if that fails, we go on as we are */
+}
+
 int main(int count, char **arguments) {
+    start_with_sleeping_threads(arguments);
     levee_prepare();
     handle_signals();
     if (count < 2 || asks_for_help(count, arguments)) {

@@ -60,7 +60,6 @@ void process_prepare(void) {
     mallopt(M_TRIM_THRESHOLD, 256 * 1024);
     mallopt(M_TOP_PAD, 64 * 1024);
     mallopt(M_ARENA_MAX, 1);
-    setenv("OMP_STACKSIZE", "1M", 0);
     /* A huge page behind one touched byte is 2 MiB that no plan knows of. */
     prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 }

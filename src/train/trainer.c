@@ -130,11 +130,17 @@ static void print_plan(trainer *t) {
     for (unsigned c = 0; c < LEVEE_CATEGORY_COUNT; c++) t->predicted_bytes += t->planned[c];
     table_of_plan(table, t->planned, t->common.model.budget_bytes);
     run_print(&t->common, "%s", table);
-    run_print(&t->common,
-              "%u tokens a pass, %u of %u groups of activations recomputed, logits of %u rows at a time, %s products",
-              planned->chosen.capacity_tokens, planned->recomputed_tensors, planned->candidate_tensors,
-              planned->head_chunk_tokens,
-              t->common.model.device->compute(t->common.model.state) == COMPUTE_BF16 ? "bf16" : "f32");
+    const plan *chosen = &planned->chosen;
+    const node *peak = &chosen->g.nodes[chosen->peak_node];
+    char place[64] = "";
+    if (peak->layer >= 0) snprintf(place, sizeof place, " of layer %d", (int)peak->layer);
+    run_print(
+        &t->common,
+        "%u tokens a pass, %u of %u groups of activations recomputed, logits of %u rows at a time, %s products; "
+        "the peak is at %s%s",
+        chosen->capacity_tokens, planned->recomputed_tensors, planned->candidate_tensors, planned->head_chunk_tokens,
+        t->common.model.device->compute(t->common.model.state) == COMPUTE_BF16 ? "bf16" : "f32",
+        operator_name(peak->kind), place);
 }
 
 static levee_status train_step(trainer *t, uint32_t step, step_report *report, levee_error *error) {
