@@ -20,6 +20,7 @@ for program in "$@" tests/test_*.sh; do
     if [ $status -ne 0 ] && [ "$f" -eq 0 ]; then f=1; fi
     if [ $status -ne 0 ]; then
         echo "FAILED $program (status $status)"
+        grep -B 1 '^\[  FAILED  \] [a-z_0-9]*$' "$output"
         tail -n 40 "$output"
     else
         echo "ok     $program ($p passed, $s skipped)"

@@ -65,7 +65,7 @@ else
     check split_first_step near "$(field "$work/wide" 1 loss)" "$(field "$work/narrow" 1 loss)" 1e-6
     check split_third_step near "$(field "$work/wide" 3 loss)" "$(field "$work/narrow" 3 loss)" 1e-4
     # shellcheck disable=SC2086
-    expect named_budget 69 'smallest budget' $run $options --adapter-path "$work/x" --memory $((named - 1))MiB
+    expect named_budget 69 'smallest budget' $run $options --adapter-path "$work/x" --memory $((named - 2))MiB
     for type in full head; do
         # shellcheck disable=SC2086
         named=$(least $run $options --fine-tune-type $type --adapter-path "$work/x")

@@ -141,14 +141,15 @@ static levee_status plan_within(training *t, const machine_rates *rates, uint64_
 /* When the job does not fit, the budget that the message names has been tried: a plan was made for it. */
 static levee_status find_fitting_plans(training *t, const machine_rates *rates, levee_error *error) {
     enum { MOST_TRIALS = 8 };
-    static const uint64_t mebibyte = 1024 * 1024;
+    /* What is held moves by some tens of KiB from run to run, and the budget that is named must do in the next one. */
+    static const uint64_t mebibyte = 1024 * 1024, margin = 256 * 1024;
     session *s = t->model;
     uint64_t asked = s->budget_bytes, needed = 0, enough = asked;
     levee_status status = plan_within(t, rates, asked, &needed, error);
     bool refused = status == LEVEE_DOES_NOT_FIT;
     for (unsigned trial = 0; trial < MOST_TRIALS && status == LEVEE_DOES_NOT_FIT; trial++) {
         enough = needed > enough ? needed : enough + 1;
-        enough = (enough + mebibyte - 1) / mebibyte * mebibyte;
+        enough = (enough + margin + mebibyte - 1) / mebibyte * mebibyte;
         status = plan_within(t, rates, enough, &needed, error);
     }
     s->budget_bytes = asked;
