@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static bool read_meminfo(const char *name, uint64_t *bytes) {
     FILE *file = fopen("/proc/meminfo", "re");
@@ -97,6 +98,12 @@ bool machine_total_bytes(uint64_t *bytes) {
     if (!read_meminfo("MemTotal:", bytes)) return false;
     apply_groups(true, bytes);
     return true;
+}
+
+double machine_seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 unsigned machine_processors(void) {

@@ -12,6 +12,9 @@ bool machine_available_bytes(uint64_t *bytes);
 /* All memory that this process could ever have: the least of MemTotal and the control groups' limits. */
 bool machine_total_bytes(uint64_t *bytes);
 
+/* Seconds since some moment, never going back. */
+double machine_seconds(void);
+
 /* Processors this process may run on; at least 1. */
 unsigned machine_processors(void);
 

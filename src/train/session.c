@@ -3,12 +3,12 @@
 
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "memory/ledger.h"
+#include "platform/machine.h"
 #include "platform/process.h"
 
 /* For what libraries and thread stacks take after the last measurement: 0.1 to 0.3 MiB were seen. */
@@ -153,12 +153,6 @@ levee_status session_bind(session *s, executor *e, const plan *planned, uint32_t
     return executor_bind(e, planned, most_operators, s->device->kernels, s->state, &memory, error);
 }
 
-static double now_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Seconds of one run of an operator on `rows` x `cols` values, the best of three. */
 static levee_status time_operator(session *s, operator_kind kind, uint32_t rows, uint32_t cols, double *seconds,
                                   levee_error *error) {
@@ -180,9 +174,9 @@ static levee_status time_operator(session *s, operator_kind kind, uint32_t rows,
         status = error_out_of_memory(error, "measuring the machine", bytes);
     *seconds = 1e9;
     for (unsigned attempt = 0; attempt < 3 && status == LEVEE_OK; attempt++) {
-        double began = now_seconds();
+        double began = machine_seconds();
         status = k->run(s->state, &call, error);
-        double took = now_seconds() - began;
+        double took = machine_seconds() - began;
         if (took < *seconds) *seconds = took;
     }
     ledger_free(call.in[0].data);

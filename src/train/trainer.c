@@ -3,7 +3,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/bytes.h"
 #include "base/error.h"
@@ -12,6 +11,7 @@
 #include "memory/ledger.h"
 #include "model/adapter.h"
 #include "model/parameters.h"
+#include "platform/machine.h"
 #include "platform/process.h"
 #include "report/metrics.h"
 #include "report/table.h"
@@ -31,12 +31,6 @@ typedef struct trainer {
     uint64_t planned[LEVEE_CATEGORY_COUNT];
     uint32_t steps;
 } trainer;
-
-static double now_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static uint32_t step_examples(const levee_options *o) { return o->batch_size * o->accumulation; }
 
@@ -148,7 +142,7 @@ static levee_status train_step(trainer *t, uint32_t step, step_report *report, l
     const step_input input = {.data = t->train, .order = &t->order, .ids = t->ids};
     step_result done;
     bool applied = true;
-    double began = now_seconds();
+    double began = machine_seconds();
     levee_status status = step_run(&t->engine, &input, step, &done, error);
     report->learning_rate = o->has_schedule ? schedule_rate(&o->rate, step) : o->learning_rate;
     if (status == LEVEE_OK)
@@ -164,7 +158,7 @@ static levee_status train_step(trainer *t, uint32_t step, step_report *report, l
     report->passes = done.passes;
     report->repeated = done.repeated;
     report->plan_level = t->engine.level;
-    report->seconds = now_seconds() - began;
+    report->seconds = machine_seconds() - began;
     report->tokens = done.targets;
     report->trained_tokens = t->trained_tokens;
     report->tokens_per_second = (double)done.targets / report->seconds;

@@ -2,10 +2,10 @@
 #include "train/training.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "base/error.h"
 #include "model/parameters.h"
+#include "platform/machine.h"
 #include "platform/process.h"
 #include "train/requests.h"
 
@@ -141,7 +141,8 @@ static levee_status plan_within(training *t, const machine_rates *rates, uint64_
 /* When the job does not fit, the budget that the message names has been tried: a plan was made for it. */
 static levee_status find_fitting_plans(training *t, const machine_rates *rates, levee_error *error) {
     enum { MOST_TRIALS = 8 };
-    /* What is held moves by some tens of KiB from run to run, and the budget that is named must do in the next one. */
+    /* What is held moves by some tens of KiB from run to run, and the budget that is named must do in the next one.
+     */
     static const uint64_t mebibyte = 1024 * 1024, margin = 256 * 1024;
     session *s = t->model;
     uint64_t asked = s->budget_bytes, needed = 0, enough = asked;
@@ -280,12 +281,6 @@ static levee_status bind_level(training *t, uint32_t level, levee_error *error) 
     return status;
 }
 
-static double now_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static uint64_t distance(uint64_t a, uint64_t b) { return a > b ? a - b : b - a; }
 
 /* The memory first when it grows, the plan first when it shrinks: no plan is ever bound to memory that is not there.
@@ -295,7 +290,7 @@ static levee_status change_level(training *t, uint32_t to, levee_error *error) {
     uint64_t to_bytes = t->levels[to].arena_bytes;
     process_memory before = {0}, after = {0};
     levee_error reason = {0};
-    double began = now_seconds();
+    double began = machine_seconds();
     bool grows = to < t->level;
     level_change change = {.from = t->level, .to = to};
     change.promised_bytes = grows ? to_bytes - from_bytes : from_bytes - to_bytes;
@@ -311,7 +306,7 @@ static levee_status change_level(training *t, uint32_t to, levee_error *error) {
         if (status == LEVEE_OK) status = session_resize_memory(t->model, to_bytes, categories, &reason);
     }
     process_memory_read(&after);
-    change.seconds = now_seconds() - began;
+    change.seconds = machine_seconds() - began;
     change.moved_bytes = distance(before.held_bytes, after.held_bytes);
     memcpy(change.reason, reason.message, sizeof change.reason);
     if (t->on_change) t->on_change(t->change_context, &change);

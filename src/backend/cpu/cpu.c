@@ -1,17 +1,9 @@
 /* The CPU backend: its state, and the table of its kernels. */
 #include "backend/cpu/cpu.h"
 
-#include <time.h>
-
 #include "backend/cpu/gemm.h"
 #include "base/error.h"
 #include "memory/ledger.h"
-
-static double now_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Seconds of one product of the size of a small model's projection, the best of three; the operands are not zero,
  * because some processors are faster on zeros. */
@@ -33,9 +25,9 @@ static levee_status time_product(struct backend_state *s, dtype type, double *se
         dtype_convert(type, b + i * dtype_bytes(type, 1), DTYPE_F32, &value, 1);
     }
     for (unsigned attempt = 0; status == LEVEE_OK && attempt < 4; attempt++) {
-        double began = now_seconds();
+        double began = machine_seconds();
         status = gemm_rows(s->products, &product, ROWS, a, b, NULL, c, scratch, error);
-        double took = now_seconds() - began;
+        double took = machine_seconds() - began;
         if (took < *seconds) *seconds = took;
     }
     ledger_free(a);
