@@ -217,7 +217,7 @@ static bool is_urgent(void *context) {
 }
 
 void training_allow_interrupts(training *t, bool allowed) {
-    t->train_pass.interrupt = t->evaluate_pass.interrupt = allowed ? is_urgent : NULL;
+    t->train_pass.interrupt = allowed ? is_urgent : NULL;
 }
 
 levee_status training_start(training *t, levee_error *error) {
@@ -234,6 +234,7 @@ levee_status training_start(training *t, levee_error *error) {
         status = parameters_initialise(&s->source, &s->lasting, s->memory.base, t->settings.seed, error);
     if (status != LEVEE_OK) return status;
     point_at_plans(t);
+    t->evaluate_pass.interrupt = is_urgent; /* it keeps nothing, and can always be done again */
     training_allow_interrupts(t, true);
     if (!t->settings.evaluate_only)
         optimizer_open(&t->updates, &t->settings.optimizer, &s->lasting, s->memory.base, s->device, s->state);

@@ -86,7 +86,7 @@ void training_begin_step(training *t, uint32_t step, uint64_t targets);
  * done again with it; 0 for examples that are new. */
 levee_status training_pass(training *t, gradient_progress *progress, double *loss_sum, levee_error *error);
 
-/* Whether urgent requests may cut passes short from now on; they may at first. */
+/* Whether urgent requests may cut passes that train short from now on; they may at first. */
 void training_allow_interrupts(training *t, bool allowed);
 
 /* Forward only over the filled evaluation batch; adds to *loss_sum. LEVEE_STOPPED as above: then do it again. */
