@@ -4,9 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/file.h>
-#include <unistd.h>
 
+#include "base/call.h"
 #include "base/error.h"
 #include "base/file.h"
 
@@ -16,16 +15,14 @@ levee_status directory_lock_take(directory_lock *lock, const char *directory, le
     if (!file_join(path, directory, "lock"))
         return error_set(error, LEVEE_USAGE, "%.200s...: the path is too long", directory);
     /* O_NONBLOCK: a FIFO under the name must not hold us. */
-    int descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
+    int descriptor = call_open(path, O_RDWR | O_CREAT | O_NONBLOCK);
     if (descriptor < 0) return error_set(error, LEVEE_IO_ERROR, "%s: cannot be opened: %s", path, strerror(errno));
-    int failure;
-    do failure = flock(descriptor, LOCK_EX | LOCK_NB) ? errno : 0;
-    while (failure == EINTR);
+    int failure = call_flock(descriptor) ? errno : 0;
     if (!failure) {
         *lock = (directory_lock){.held = true, .descriptor = descriptor};
         return LEVEE_OK;
     }
-    close(descriptor);
+    file_close(descriptor);
     if (failure == EWOULDBLOCK)
         return error_set(
             error, LEVEE_USAGE,
@@ -34,6 +31,6 @@ levee_status directory_lock_take(directory_lock *lock, const char *directory, le
 }
 
 void directory_lock_release(directory_lock *lock) {
-    if (lock->held) close(lock->descriptor);
+    if (lock->held) file_close(lock->descriptor);
     *lock = (directory_lock){.held = false};
 }

@@ -9,6 +9,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "memory/ledger.h"
+#include "memory/pool.h"
+#include "memory/region.h"
 
 uint64_t json_parse_bytes(const char *json, uint64_t bytes) {
     uint64_t values = 1;
@@ -26,13 +28,37 @@ levee_status json_check_room(const char *path, const char *text, uint64_t bytes,
     return ledger_has_room(needed) ? LEVEE_OK : error_out_of_memory(error, path, needed);
 }
 
-levee_status json_object_parse(json_t **object, const char *path, const char *text, uint64_t bytes,
-                               levee_error *error) {
+static json_t *refuse_parsing(json_error_t *problem) {
+    memset(problem, 0, sizeof *problem);
+    problem->text[JSON_ERROR_TEXT_LENGTH - 1] = json_error_out_of_memory; /* where json_error_code looks */
+    return NULL;
+}
+
+json_t *json_parse(const char *text, uint64_t bytes, size_t flags, json_error_t *problem) {
+    region spare = {0};
+    uint64_t needed = json_parse_bytes(text, bytes);
+    if (pool_room() < needed &&
+        (region_open(&spare, needed, NULL) != LEVEE_OK || region_commit(&spare, needed, NULL) != LEVEE_OK)) {
+        region_close(&spare);
+        return refuse_parsing(problem);
+    }
+    pool_was_refused();
+    pool_set_spare(spare.base, spare.committed_bytes);
+    json_t *parsed = json_loadb(text, bytes, flags, problem);
+    bool refused = pool_was_refused();
+    if (refused) json_decref(parsed);
+    pool_set_spare(NULL, 0);
+    region_close(&spare);
+    return refused ? refuse_parsing(problem) : parsed;
+}
+
+static levee_status parse_object(json_t **object, const char *path, const char *text, uint64_t bytes, size_t flags,
+                                 levee_error *error) {
     json_error_t problem;
     *object = NULL;
     levee_status status = json_check_room(path, text, bytes, error);
     if (status != LEVEE_OK) return status;
-    json_t *parsed = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &problem);
+    json_t *parsed = json_parse(text, bytes, JSON_REJECT_DUPLICATES | flags, &problem);
     if (json_is_object(parsed)) {
         *object = parsed;
         return LEVEE_OK;
@@ -47,9 +73,15 @@ levee_status json_object_parse(json_t **object, const char *path, const char *te
                      problem.text);
 }
 
+levee_status json_object_parse(json_t **object, const char *path, const char *text, uint64_t bytes,
+                               levee_error *error) {
+    return parse_object(object, path, text, bytes, 0, error);
+}
+
 /* A small file is read, because one that is cut while it is mapped would end the process; and so that reading it
  * takes no memory. */
-levee_status json_object_read(json_t **object, const char *path, uint64_t limit_bytes, levee_error *error) {
+static levee_status read_object(json_t **object, const char *path, uint64_t limit_bytes, size_t flags,
+                                levee_error *error) {
     char small[32768];
     uint64_t bytes;
     *object = NULL;
@@ -59,12 +91,20 @@ levee_status json_object_read(json_t **object, const char *path, uint64_t limit_
             error_set(error, LEVEE_BAD_DATA, "%s: has %llu bytes, but at most %llu are read; is it the right file?",
                       path, (unsigned long long)bytes, (unsigned long long)limit_bytes);
     if (status != LEVEE_OK) return status;
-    if (bytes <= sizeof small) return json_object_parse(object, path, small, bytes, error);
+    if (bytes <= sizeof small) return parse_object(object, path, small, bytes, flags, error);
     file_mapping text;
     status = file_map(&text, path, error);
-    if (status == LEVEE_OK) status = json_object_parse(object, path, (const char *)text.data, text.bytes, error);
+    if (status == LEVEE_OK) status = parse_object(object, path, (const char *)text.data, text.bytes, flags, error);
     file_unmap(&text);
     return status;
+}
+
+levee_status json_object_read(json_t **object, const char *path, uint64_t limit_bytes, levee_error *error) {
+    return read_object(object, path, limit_bytes, 0, error);
+}
+
+levee_status json_object_read_reals(json_t **object, const char *path, uint64_t limit_bytes, levee_error *error) {
+    return read_object(object, path, limit_bytes, JSON_DECODE_INT_AS_REAL, error);
 }
 
 /* Text on its way into a file: the library hands it over a few bytes at a time. */
@@ -95,12 +135,13 @@ static int take_text(const char *text, size_t bytes, void *context) {
 }
 
 levee_status json_object_write(const json_t *object, const char *path, levee_error *error) {
-    if (!object) return error_out_of_memory(error, path, 4096);
+    if (pool_was_refused() || !object) return error_out_of_memory(error, path, 4096);
     file_writer writer;
     levee_status status = file_writer_open(&writer, path, error);
     if (status != LEVEE_OK) return status;
     text_output output = {.writer = &writer, .error = error};
-    if (json_dump_callback(object, take_text, &output, JSON_INDENT(2)) && output.status == LEVEE_OK)
+    bool whole = !json_dump_callback(object, take_text, &output, JSON_INDENT(2));
+    if ((pool_was_refused() || !whole) && output.status == LEVEE_OK)
         output.status = error_out_of_memory(error, path, sizeof output);
     take_text("\n", 1, &output);
     put_out(&output);

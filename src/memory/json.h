@@ -22,9 +22,15 @@ enum { JSON_FILE_LIMIT_BYTES = 16 * 1024 * 1024 };
  * container's table. */
 uint64_t json_parse_bytes(const char *text, uint64_t bytes);
 
-/* LEVEE_DOES_NOT_FIT when the budget has no room for that: asked before, because the library cannot be refused
- * (pool.h). */
+/* LEVEE_DOES_NOT_FIT when the budget or the system has no room for that: asked before, because the library cannot be
+ * refused (pool.h). */
 levee_status json_check_room(const char *path, const char *text, uint64_t bytes, levee_error *error);
+
+/* json_loadb, but that it is safe to refuse the library memory. It is not otherwise: Jansson 2.14 drops a character
+ * that it has no memory for, and when that is a closing quote, writes past its buffer. So there is spare memory, not
+ * touched before it is needed; when it is, what was parsed is given up: NULL, and json_error_code says
+ * json_error_out_of_memory. */
+json_t *json_parse(const char *text, uint64_t bytes, size_t flags, json_error_t *problem);
 
 /* Parses `bytes` bytes of `text`; messages name `path`, line and column. Keys that occur twice are refused. */
 levee_status json_object_parse(json_t **object, const char *path, const char *text, uint64_t bytes,
@@ -32,6 +38,10 @@ levee_status json_object_parse(json_t **object, const char *path, const char *te
 
 /* Reads and parses a file of at most `limit_bytes`. A file that is not there is LEVEE_MISSING_INPUT. */
 levee_status json_object_read(json_t **object, const char *path, uint64_t limit_bytes, levee_error *error);
+
+/* The same, but whole numbers are read as reals, so that one beyond 64 bits is no failure: tokenizer_config.json has
+ * a model_max_length of 1e30 where there is no limit. */
+levee_status json_object_read_reals(json_t **object, const char *path, uint64_t limit_bytes, levee_error *error);
 
 /* Writes the object, indented by two spaces and ended by a newline; the file is replaced atomically. */
 levee_status json_object_write(const json_t *object, const char *path, levee_error *error);

@@ -84,13 +84,14 @@ bool json_walk_next(json_walk *w, json_span *key, json_span *value) {
     return true;
 }
 
-json_t *json_span_parse(json_span span, pool *memory) {
+json_t *json_span_parse(json_span span, pool *memory, bool *refused) {
     json_error_t problem;
     if (memory) {
         pool_empty(memory);
         pool_enter(memory);
     }
-    json_t *parsed = json_loadb(span.text, span.bytes, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &problem);
+    json_t *parsed = json_parse(span.text, span.bytes, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &problem);
     if (memory) pool_leave();
+    *refused = !parsed && json_error_code(&problem) == json_error_out_of_memory;
     return parsed;
 }

@@ -28,8 +28,9 @@ bool json_walk_open(json_walk *w, json_span text);
  * w->failed tells which, and w->at where. */
 bool json_walk_next(json_walk *w, json_span *key, json_span *value);
 
-/* Parses a span with the library's memory in `memory`, which is emptied first; NULL when it is not JSON. The value
- * lasts until the pool is emptied, and needs no json_decref. Without a pool (NULL) it is the caller's. */
-json_t *json_span_parse(json_span span, pool *memory);
+/* Parses a span with the library's memory in `memory`, which is emptied first; NULL when it is not JSON, and
+ * when memory was refused, which *refused tells. The value lasts until the pool is emptied, and needs no json_decref.
+ * Without a pool (NULL) it is the caller's. */
+json_t *json_span_parse(json_span span, pool *memory, bool *refused);
 
 #endif

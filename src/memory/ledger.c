@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
+
 enum { BLOCK_ALIGNMENT = 64 };
 
 /* Stands before each block, in 64 bytes of its own so that the block keeps its alignment. */
@@ -57,8 +59,8 @@ static uint64_t held_bytes(uint64_t bytes) {
 }
 
 /* Zeroed memory with its header; the caller has booked it, and it is taken off the books when the system refuses. */
-static void *take(levee_category category, uint64_t bytes) {
-    block_header *header = aligned_alloc(BLOCK_ALIGNMENT, held_bytes(bytes));
+static void *take(levee_category category, uint64_t bytes, fault_point point) {
+    block_header *header = fault_ask(point).failure ? NULL : aligned_alloc(BLOCK_ALIGNMENT, held_bytes(bytes));
     if (!header) {
         ledger_book(category, -(int64_t)held_bytes(bytes));
         return NULL;
@@ -72,14 +74,14 @@ static void *take(levee_category category, uint64_t bytes) {
 void *ledger_alloc(levee_category category, uint64_t bytes) {
     atomic_fetch_add(&allocation_count, 1);
     if (bytes > INT64_MAX / 2 || !book_within_budget(category, held_bytes(bytes))) return NULL;
-    return take(category, bytes);
+    return take(category, bytes, FAULT_ALLOCATE);
 }
 
 void *ledger_alloc_unrefused(levee_category category, uint64_t bytes) {
     atomic_fetch_add(&allocation_count, 1);
     if (bytes > INT64_MAX / 2) return NULL;
     ledger_book(category, (int64_t)held_bytes(bytes));
-    return take(category, bytes);
+    return take(category, bytes, FAULT_LIBRARY);
 }
 
 static block_header *header_of(void *block) {
@@ -121,6 +123,10 @@ uint64_t ledger_booked(levee_category category) {
 }
 
 uint64_t ledger_peak(levee_category category) { return (uint64_t)atomic_load(&peak[category]); }
+
+void ledger_restart_peaks(void) {
+    for (unsigned c = 0; c <= LEVEE_CATEGORY_COUNT; c++) atomic_store(&peak[c], atomic_load(&booked[c]));
+}
 
 void ledger_set_budget(uint64_t bytes) { atomic_store(&budget_bytes, bytes); }
 

@@ -40,6 +40,9 @@ void ledger_book(levee_category category, int64_t bytes);
 uint64_t ledger_booked(levee_category category);
 uint64_t ledger_peak(levee_category category);
 
+/* From now on the peaks are those since this call: of one job, not of those before it in this process. */
+void ledger_restart_peaks(void);
+
 /* Would an allocation of this size be within the budget now? */
 bool ledger_has_room(uint64_t bytes);
 

@@ -11,6 +11,7 @@
 #ifndef LEVEE_MEMORY_POOL_H
 #define LEVEE_MEMORY_POOL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "levee.h"
@@ -33,6 +34,17 @@ void pool_close(pool *p);
 /* From here to pool_leave the JSON library works in `p` on this thread. They do not nest. */
 void pool_enter(pool *p);
 void pool_leave(void);
+
+/* What is left of the pool that was entered on this thread; 0 when none was. */
+uint64_t pool_room(void);
+
+/* From now on, what is refused to the library on this thread comes from here instead, and counts as refused
+ * nevertheless. NULL: no longer. Everything that the library has from here must be freed before. */
+void pool_set_spare(void *memory, uint64_t bytes);
+
+/* Was a request of the library refused on this thread since this was asked last? Then what it made meanwhile is not
+ * to be trusted, whether it says so or not: Jansson 2.14 drops characters of strings that it has no memory for. */
+bool pool_was_refused(void);
 
 /* Points the JSON library's allocator here. Call once, before the first JSON call. */
 void pool_hook_json(void);

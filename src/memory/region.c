@@ -2,52 +2,78 @@
 #include "memory/region.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/error.h"
-#include "platform/machine.h"
+#include "base/fault.h"
+#include "platform/headroom.h"
+
+static const uint64_t slice_bytes = 64ull * 1024 * 1024;
 
 static uint64_t round_to_pages(uint64_t bytes) {
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     return (bytes + page - 1) / page * page;
 }
 
+static void *reserve_addresses(uint64_t bytes) {
+    errno = fault_ask(FAULT_RESERVE).failure;
+    void *base =
+        errno ? MAP_FAILED : mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return base == MAP_FAILED ? NULL : base;
+}
+
+static bool make_usable(unsigned char *from, uint64_t bytes) {
+    errno = fault_ask(FAULT_COMMIT).failure;
+    return !errno && !mprotect(from, bytes, PROT_READ | PROT_WRITE);
+}
+
 levee_status region_open(region *reservation, uint64_t bytes, levee_error *error) {
     memset(reservation, 0, sizeof *reservation);
     uint64_t wanted = round_to_pages(bytes ? bytes : 1);
-    void *base = mmap(NULL, wanted, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED)
+    unsigned char *base = reserve_addresses(wanted);
+    if (!base)
         return error_set(error, LEVEE_DOES_NOT_FIT, "reserving %llu bytes of addresses: %s; see `ulimit -v`",
                          (unsigned long long)wanted, strerror(errno));
+    /* A child that does not become another program at once would keep each page that we write to from then on. */
+    madvise(base, wanted, MADV_DONTFORK);
     *reservation = (region){.base = base, .reserved_bytes = wanted};
     return LEVEE_OK;
 }
 
 levee_status region_commit(region *reservation, uint64_t bytes, levee_error *error) {
-    uint64_t wanted = round_to_pages(bytes);
+    uint64_t wanted = round_to_pages(bytes), before = reservation->committed_bytes;
     if (wanted > reservation->reserved_bytes)
         return error_set(error, LEVEE_INTERNAL, "committing %llu bytes of a region of %llu",
                          (unsigned long long)wanted, (unsigned long long)reservation->reserved_bytes);
-    if (wanted < reservation->committed_bytes) {
-        unsigned char *tail = reservation->base + wanted;
-        uint64_t tail_bytes = reservation->committed_bytes - wanted;
-        if (madvise(tail, tail_bytes, MADV_DONTNEED) || mprotect(tail, tail_bytes, PROT_NONE))
+    if (wanted > before && !make_usable(reservation->base + before, wanted - before))
+        return error_set(error, LEVEE_DOES_NOT_FIT, "committing %llu bytes: %s; see `ulimit -d`",
+                         (unsigned long long)(wanted - before), strerror(errno));
+    if (wanted < before) {
+        if (madvise(reservation->base + wanted, before - wanted, MADV_DONTNEED))
             return error_set(error, LEVEE_INTERNAL, "giving memory back: %s", strerror(errno));
-    } else if (wanted > reservation->committed_bytes) {
-        uint64_t growth = wanted - reservation->committed_bytes, available;
-        if (machine_available_bytes(&available) && growth > available)
-            return error_set(error, LEVEE_DOES_NOT_FIT,
-                             "this machine has %llu bytes available and the plan needs %llu more; close other "
-                             "programs or give a smaller --memory",
-                             (unsigned long long)available, (unsigned long long)growth);
-        if (mprotect(reservation->base + reservation->committed_bytes, growth, PROT_READ | PROT_WRITE))
-            return error_set(error, LEVEE_DOES_NOT_FIT, "committing %llu bytes: %s", (unsigned long long)growth,
-                             strerror(errno));
+        /* The pages are gone; that nobody touches them again is a guard, which the kernel may have no room for. */
+        mprotect(reservation->base + wanted, before - wanted, PROT_NONE);
     }
     reservation->committed_bytes = wanted;
     return LEVEE_OK;
+}
+
+levee_status region_take(region *reservation, uint64_t bytes, uint64_t reserve_bytes, levee_error *error) {
+    uint64_t wanted = round_to_pages(bytes), before = reservation->committed_bytes;
+    if (wanted <= before) return region_commit(reservation, bytes, error);
+    levee_status status = LEVEE_OK;
+    while (status == LEVEE_OK && reservation->committed_bytes < wanted) {
+        uint64_t done = reservation->committed_bytes, left = wanted - done;
+        status = headroom_check(left, reserve_bytes, error);
+        if (status == LEVEE_OK)
+            status = region_commit(reservation, left < slice_bytes ? wanted : done + slice_bytes, error);
+        if (status == LEVEE_OK) memset(reservation->base + done, 0, reservation->committed_bytes - done);
+    }
+    if (status != LEVEE_OK && reservation->committed_bytes > before) region_commit(reservation, before, NULL);
+    return status;
 }
 
 void region_close(region *reservation) {

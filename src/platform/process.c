@@ -1,57 +1,51 @@
 /* What the kernel counts against this process: see process.h. */
 #include "platform/process.h"
 
-#include <fcntl.h>
+#include <errno.h>
 #include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <unistd.h>
+#include <sys/resource.h>
 
-/* Finds "name:   123 kB" and gives 123 * 1024. */
-static bool read_field(const char *text, const char *name, uint64_t *bytes) {
-    const char *found = strstr(text, name);
-    if (!found) return false;
-    *bytes = strtoull(found + strlen(name), NULL, 10) * 1024;
-    return true;
-}
-
-static bool read_status(char text[4096]) {
-    int file = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-    if (file < 0) return false;
-    ssize_t got = read(file, text, 4095);
-    close(file);
-    if (got <= 0) return false;
-    text[got] = 0;
-    return true;
-}
+#include "base/error.h"
+#include "base/file.h"
+#include "platform/process_meter.h"
 
 bool process_memory_read(process_memory *memory) {
-    char text[4096];
-    if (!read_status(text)) return false;
-    uint64_t anonymous, shared;
-    if (!read_field(text, "RssAnon:", &anonymous) || !read_field(text, "RssShmem:", &shared) ||
-        !read_field(text, "RssFile:", &memory->file_bytes))
-        return false;
-    memory->held_bytes = anonymous + shared;
+    process_meter meter;
+    process_readings now;
+    process_meter_open(&meter, kernel_roots_default, 0);
+    process_meter_read(&meter, &now);
+    process_meter_close(&meter);
+    if (!now.anonymous.known || !now.shared.known || !now.file.known) return false;
+    *memory = (process_memory){.held_bytes = now.anonymous.value + now.shared.value, .file_bytes = now.file.value};
     return true;
+}
+
+/* One field of our own status. */
+static reading status_field(const char *name) {
+    char text[KERNEL_TEXT_BYTES];
+    process_meter meter;
+    process_meter_open(&meter, kernel_roots_default, 0);
+    kernel_file_read(&meter.status, text);
+    process_meter_close(&meter);
+    return kernel_text_field(text, name);
 }
 
 bool process_rise_begin(uint64_t *resident_bytes) {
-    char text[4096];
-    int file = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
-    if (file < 0) return false;
-    bool reset = write(file, "5", 1) == 1; /* the highest resident size becomes the present one */
-    close(file);
-    return reset && read_status(text) && read_field(text, "VmRSS:", resident_bytes);
+    /* 5: the highest resident size becomes the present one. */
+    bool reset = file_write_text("/proc/self/clear_refs", "5", NULL) == LEVEE_OK;
+    reading resident = status_field("VmRSS:");
+    *resident_bytes = resident.value;
+    return reset && resident.known;
 }
 
 bool process_rise_end(uint64_t resident_bytes, uint64_t *rise_bytes) {
-    char text[4096];
-    uint64_t highest;
-    if (!read_status(text) || !read_field(text, "VmHWM:", &highest)) return false;
-    *rise_bytes = highest > resident_bytes ? highest - resident_bytes : 0;
-    return true;
+    reading highest = status_field("VmHWM:");
+    *rise_bytes = highest.value > resident_bytes ? highest.value - resident_bytes : 0;
+    return highest.known;
 }
 
 void process_prepare(void) {
@@ -64,10 +58,27 @@ void process_prepare(void) {
     prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 }
 
-uint64_t process_trim(void) {
-    process_memory before = {0}, after = {0};
-    bool known = process_memory_read(&before);
-    malloc_trim(0);
-    known = process_memory_read(&after) && known;
-    return known && before.held_bytes > after.held_bytes ? before.held_bytes - after.held_bytes : 0;
+levee_status process_volunteer(levee_error *error) {
+    static const char path[] = "/proc/self/oom_score_adj";
+    enum { HIGHEST = 1000 };
+    char text[32], wanted[32];
+    levee_status status = file_read_text(path, text, sizeof text, error);
+    if (status != LEVEE_OK) return status;
+    long now = strtol(text, NULL, 10);
+    if (now < 0 || now >= HIGHEST) return LEVEE_OK;
+    snprintf(wanted, sizeof wanted, "%d", HIGHEST);
+    return file_write_text(path, wanted, error);
 }
+
+levee_status process_limit_data(uint64_t slack_bytes, levee_error *error) {
+    struct rlimit limit;
+    reading now = status_field("VmData:");
+    if (!now.known || getrlimit(RLIMIT_DATA, &limit))
+        return error_set(error, LEVEE_USAGE, "limit_data: how much data this process has cannot be read");
+    uint64_t wanted = now.value + slack_bytes;
+    if (wanted < limit.rlim_cur) limit.rlim_cur = wanted;
+    if (!setrlimit(RLIMIT_DATA, &limit)) return LEVEE_OK;
+    return error_set(error, LEVEE_USAGE, "limit_data: %s", strerror(errno));
+}
+
+void process_trim(void) { malloc_trim(0); }

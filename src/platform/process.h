@@ -1,9 +1,8 @@
-/* What the kernel counts against this process. */
+/* What the kernel counts against this process, and what is asked of the kernel for it. */
 #ifndef LEVEE_PLATFORM_PROCESS_H
 #define LEVEE_PLATFORM_PROCESS_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "levee.h"
 
 /* Bytes. Held is anonymous + shared: what the kernel cannot drop. File pages are mapped files, reclaimable. */
 typedef struct process_memory {
@@ -25,7 +24,17 @@ bool process_rise_end(uint64_t resident_bytes, uint64_t *rise_bytes);
  * transparent huge pages behind the back of the plan. Call first in main or in the first library call. */
 void process_prepare(void);
 
-/* Gives the allocator's free memory back to the kernel; returns the bytes by which held memory fell. */
-uint64_t process_trim(void);
+/* Has the kernel end this process before any other when memory runs out: its oom_score_adj becomes the highest. One
+ * that is negative, which somebody has chosen to protect this process, stays. Needs no privilege; cannot be undone
+ * without one. */
+levee_status process_volunteer(levee_error *error);
+
+/* Has the kernel refuse this process more than `slack_bytes` of writable private memory above what it has now
+ * (RLIMIT_DATA): a leak is then refused memory before the machine is short of it. What is given back meanwhile may be
+ * taken again. Lasts as long as the process; LEVEE_USAGE where the kernel does not tell or allow. */
+levee_status process_limit_data(uint64_t slack_bytes, levee_error *error);
+
+/* Gives the allocator's free memory back to the kernel. */
+void process_trim(void);
 
 #endif
