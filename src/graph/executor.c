@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "memory/ledger.h"
+#include "platform/machine.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define POISON_UNDECLARED 1
@@ -129,27 +130,41 @@ static levee_status run_without_gradients(const executor *e, const instruction *
     return needed ? i->kernel->run(e->state, &call, error) : LEVEE_OK;
 }
 
+static levee_status run_instruction(const executor *e, uint32_t index, bool without_gradients, levee_error *error) {
+    const instruction *next = &e->instructions[index];
+    double began = e->measured ? machine_seconds() : 0;
+    levee_status status =
+        without_gradients ? run_without_gradients(e, next, error) : next->kernel->run(e->state, &next->call, error);
+    if (e->measured && status == LEVEE_OK)
+        profile_note(e->measured, &e->planned->g, &e->planned->g.nodes[index], e->pass.tokens, began,
+                     machine_seconds());
+    return status;
+}
+
 levee_status executor_run(executor *e, const pass_scalars *pass, gradient_progress *progress, levee_error *error) {
     if (pass->tokens > e->planned->capacity_tokens)
         return error_set(error, LEVEE_INTERNAL, "%u tokens in a plan for %u", pass->tokens,
                          e->planned->capacity_tokens);
     e->pass = *pass;
+    e->pass.interrupt = e->interrupt;
+    e->pass.interrupt_context = e->interrupt_context;
     levee_status status = LEVEE_OK;
     gradient_progress before = *progress, seen = 0;
+    if (e->measured) profile_begin_pass(e->measured);
     poison_spaces(e);
     for (uint32_t i = 0; i < e->count && status == LEVEE_OK; i++) {
         const instruction *next = &e->instructions[i];
-        if (e->interrupt && e->interrupt(e->interrupt_context)) {
-            *progress = seen > before ? seen : before;
-            status = LEVEE_STOPPED;
-            break;
-        }
         bool adds = adds_gradients(next);
         unpoison_declared(&next->call);
-        status = adds && seen < before ? run_without_gradients(e, next, error)
-                                       : next->kernel->run(e->state, &next->call, error);
+        if (pass_is_interrupted(&e->pass))
+            status = LEVEE_STOPPED;
+        else
+            status = run_instruction(e, i, adds && seen < before, error);
+        if (status == LEVEE_STOPPED)
+            *progress = seen > before ? seen : before;
+        else if (status != LEVEE_OK)
+            error_context(error, "%s of layer %d", operator_name(next->kind), (int)next->layer);
         seen += adds;
-        if (status != LEVEE_OK) error_context(error, "%s of layer %d", operator_name(next->kind), (int)next->layer);
         poison_spaces(e);
     }
     unpoison_spaces(e);

@@ -5,6 +5,7 @@
 #define LEVEE_GRAPH_EXECUTOR_H
 
 #include "graph/plan.h"
+#include "graph/profile.h"
 
 /* Where the values are. */
 typedef struct executor_memory {
@@ -29,8 +30,9 @@ typedef struct executor {
     instruction *instructions;
     uint32_t count, capacity;
     pass_scalars pass;                /* of the running pass: the calls point here */
-    bool (*interrupt)(void *context); /* asked before each operator; NULL: never interrupted */
+    bool (*interrupt)(void *context); /* asked before each operator, and by long ones meanwhile; NULL: never */
     void *interrupt_context;
+    profile *measured; /* told of each operator that has run; NULL: nobody */
 } executor;
 
 /* Binds a plan to memory and has the backend prepare each operator; the list has room for `most_operators`, of this
@@ -55,9 +57,10 @@ typedef uint32_t gradient_progress;
 
 /* One pass. Under AddressSanitizer, whatever the running operator did not declare is poisoned meanwhile.
  *
- * When e->interrupt says so the pass stops before its next operator: the result is LEVEE_STOPPED, without a message,
- * and *progress what was added. The same examples are then to be run again, whole or in parts, with that progress
- * given: what was added is not added again. A pass that ends leaves *progress as it was; 0 is a pass from the start.
+ * When e->interrupt says so the pass stops before its next operator, or in one: the result is LEVEE_STOPPED, without
+ * a message, and *progress what was added. The same examples are then to be run again, whole or in parts, with that
+ * progress given: what was added is not added again. A pass that ends leaves *progress as it was; 0 is a pass from
+ * the start.
  */
 levee_status executor_run(executor *e, const pass_scalars *pass, gradient_progress *progress, levee_error *error);
 

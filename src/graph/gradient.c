@@ -75,9 +75,13 @@ static void differentiate_rmsnorm(differentiation *d, const node *f, value_id dy
 }
 
 static void differentiate_linear(differentiation *d, const node *f, value_id dy) {
-    value_id x = f->in[0], weight = f->in[1];
-    if (trains(d, f->in[2]))
-        error_set(&d->g->failure, LEVEE_INTERNAL, "graph: the bias of %s cannot train", d->g->values[f->out[0]].name);
+    value_id x = f->in[0], weight = f->in[1], bias = f->in[2];
+    if (trains(d, bias)) {
+        node n = backward_node(OPERATOR_LINEAR_GRADIENT_BIAS, f);
+        n.in[0] = dy;
+        n.out[0] = graph_gradient_of(d->g, bias);
+        graph_node(d->g, &n);
+    }
     if (trains(d, weight)) {
         node n = backward_node(OPERATOR_LINEAR_GRADIENT_WEIGHT, f);
         n.in[0] = dy, n.in[1] = x;
@@ -102,6 +106,15 @@ static void differentiate_lora(differentiation *d, const node *f, value_id dy) {
     n.out[2] = graph_gradient_of(d->g, b);
     graph_node(d->g, &n);
     if (needs(d, base)) collect(d, f, base, dy); /* y = base + ...: the gradient passes through unchanged */
+}
+
+static void differentiate_magnitude(differentiation *d, const node *f, value_id dy) {
+    node n = backward_node(OPERATOR_MAGNITUDE_GRADIENT, f);
+    n.in[0] = dy, n.in[1] = f->in[0], n.in[2] = f->in[1], n.in[3] = f->in[2];
+    n.out[0] = gradient_value(d, f->in[0]);
+    n.out[1] = graph_gradient_of(d->g, f->in[1]);
+    graph_node(d->g, &n);
+    collect(d, f, f->in[0], n.out[0]);
 }
 
 static void differentiate_rope(differentiation *d, const node *f, value_id dy) {
@@ -178,6 +191,9 @@ static void differentiate_node(differentiation *d, const node *f) {
         break;
     case OPERATOR_LORA:
         differentiate_lora(d, f, dy);
+        break;
+    case OPERATOR_MAGNITUDE:
+        differentiate_magnitude(d, f, dy);
         break;
     case OPERATOR_ROPE:
         differentiate_rope(d, f, dy);

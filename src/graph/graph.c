@@ -96,10 +96,12 @@ uint32_t graph_node(graph *g, const node *description) {
     return g->node_count++;
 }
 
-uint64_t graph_value_elements(const value *v, uint32_t capacity) {
-    return (v->per_token ? capacity : v->rows) * v->cols;
+uint32_t graph_head(const graph *g) {
+    for (uint32_t i = 0; i < g->node_count; i++)
+        if (g->nodes[i].kind == OPERATOR_HEAD_LOSS || g->nodes[i].kind == OPERATOR_HEAD_LOSS_GRADIENT) return i;
+    return NO_NODE;
 }
 
 uint64_t graph_value_bytes(const value *v, uint32_t capacity) {
-    return dtype_bytes(v->type, graph_value_elements(v, capacity));
+    return dtype_bytes(v->type, (v->per_token ? capacity : v->rows) * v->cols);
 }

@@ -75,8 +75,10 @@ value_id graph_gradient_of(graph *g, value_id parameter);
 /* Adds a node at the end. `in` and `out` are copied; absent ones are NO_VALUE. Returns its index. */
 uint32_t graph_node(graph *g, const node *description);
 
-/* Elements of a value when the plan's capacity is `capacity` tokens, and its bytes. */
-uint64_t graph_value_elements(const value *v, uint32_t capacity);
+/* The node that computes head and loss; NO_NODE when there is none. */
+uint32_t graph_head(const graph *g);
+
+/* Bytes of a value when the plan's capacity is `capacity` tokens. */
 uint64_t graph_value_bytes(const value *v, uint32_t capacity);
 
 /* Which input an operator's output shares its buffer with. */
@@ -98,9 +100,16 @@ levee_status graph_differentiate(graph *g, levee_error *error);
  * value) are not kept for the backward part but computed again there, right before their first use. */
 levee_status graph_recompute(graph *result, const graph *source, const bool *recompute, levee_error *error);
 
+/* The same into a graph that was made so before, or is zeroed, whose lists are used again. On failure it is closed.
+ */
+levee_status graph_recompute_again(graph *result, const graph *source, const bool *recompute, levee_error *error);
+
 /* Makes `result` from a graph, with a copy before each use of a value that is not in the compute space, and a copy of
  * each output to the host. On a graph whose values are all within reach (mapped and host, computed on the host) it
  * only copies the graph. */
 levee_status graph_insert_copies(graph *result, const graph *source, levee_error *error);
+
+/* Are all values where the operators can use them, so that there is nothing to copy? */
+bool graph_is_within_reach(const graph *g);
 
 #endif

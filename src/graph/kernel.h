@@ -5,10 +5,11 @@
  * Weights may be f32, f16 or bf16 and are [out, in]; trainable parameters and gradients are f32.
  *
  * Rules for every kernel. It reads its inputs, writes its outputs and uses call->scratch, nothing else. It leaves
- * rows from T on untouched and never reads them. It allocates nothing. Outputs marked "accumulates" are added to, and may
- * all be absent in a pass that is done again (executor.h); all others are overwritten. `add` in a list of inputs is optional (its `data` is NULL when absent): the output is then
- * that value plus the operator's result, and the output's buffer is the very buffer of `add`. An output marked "may
- * be X" can share the buffer of input X, which is then dead after the call.
+ * rows from T on untouched and never reads them. It allocates nothing. Outputs marked "accumulates" are added to, and
+ * may all be absent in a pass that is done again (executor.h); all others are overwritten. `add` in a list of inputs
+ * is optional (its `data` is NULL when absent): the output is then that value plus the operator's result, and the
+ * output's buffer is the very buffer of `add`. An output marked "may be X" can share the buffer of input X, which is
+ * then dead after the call.
  *
  * The CPU backend is the specification of every operator. */
 #ifndef LEVEE_GRAPH_KERNEL_H
@@ -27,11 +28,12 @@ typedef enum operator_kind {
     OPERATOR_EMBEDDING,
     /* in: ids i32 [T], dx [T, h]  out: gradient of the table [V, h], accumulates */
     OPERATOR_EMBEDDING_GRADIENT,
-    /* in: x [T, h], weight [h]  out: y [T, h], inverse_rms [T, 1].  y = x / sqrt(mean(x^2) + epsilon) * weight */
+    /* in: x [T, g * h], weight [h]  out: y [T, g * h], inverse_rms [T, g]. Each group of h features is normalised by
+     * itself: y = x / sqrt(mean(x^2) + epsilon) * weight. There is one group, but for norms of heads. */
     OPERATOR_RMSNORM,
-    /* in: dy, x [T, h], weight [h], inverse_rms [T, 1], add [T, h]  out: dx [T, h] */
+    /* in: dy, x [T, g * h], weight [h], inverse_rms [T, g], add [T, g * h]  out: dx [T, g * h] */
     OPERATOR_RMSNORM_GRADIENT_INPUT,
-    /* in: dy, x [T, h], inverse_rms [T, 1]  out: gradient of the weight [h], accumulates */
+    /* in: dy, x [T, g * h], inverse_rms [T, g]  out: gradient of the weight [h], accumulates */
     OPERATOR_RMSNORM_GRADIENT_WEIGHT,
     /* in: x [T, in], weight [out, in], bias [out] (optional)  out: y [T, out].  y = x weight^T + bias */
     OPERATOR_LINEAR,
@@ -39,6 +41,8 @@ typedef enum operator_kind {
     OPERATOR_LINEAR_GRADIENT_INPUT,
     /* in: dy [T, out], x [T, in]  out: gradient of the weight [out, in], accumulates dy^T x */
     OPERATOR_LINEAR_GRADIENT_WEIGHT,
+    /* in: dy [T, out]  out: gradient of the bias [out], accumulates */
+    OPERATOR_LINEAR_GRADIENT_BIAS,
     /* in: x [T, in], A [r, in], B [out, r], add [T, out], examples i32 [T], positions i32 [T] (the last two only when
      * dropout > 0)  out: y [T, out] = add + scale * u B^T, u [T, r] = drop(x) A^T.
      * drop keeps an element with probability 1 - dropout and scales it by 1 / (1 - dropout). */
@@ -47,6 +51,15 @@ typedef enum operator_kind {
      * out: dx [T, in] = add + drop'(scale * dy B A), or absent (data NULL); gradient of A [r, in], accumulates,
      * and gradient of B [out, r], accumulates. drop' multiplies by the mask of the forward pass. */
     OPERATOR_LORA_GRADIENT,
+    /* DoRA's norm. in: weight [out, in], A [r, in], B [out, r]  out: inverse_norm [1, out], of each row of weight +
+     * scale * B A; 0 for a row of zeros. Depends on no token, and has no gradient: DoRA takes it for a constant. */
+    OPERATOR_ADAPTED_NORM,
+    /* DoRA's magnitude. in: x [T, n], magnitude [1, n], inverse_norm [1, n], bias [1, n] (optional)
+     * out: y [T, n], may be x.  y = x * magnitude * inverse_norm + bias */
+    OPERATOR_MAGNITUDE,
+    /* in: dy, x [T, n], magnitude, inverse_norm [1, n]
+     * out: dx [T, n], may be dy; gradient of the magnitude [1, n], accumulates */
+    OPERATOR_MAGNITUDE_GRADIENT,
     /* in: positions i32 [T], inverse_frequencies [head_dim / 2]  out: table [T, head_dim]: cosines, then sines, of
      * position * inverse_frequency */
     OPERATOR_ROPE_TABLE,
@@ -85,7 +98,7 @@ const char *operator_name(operator_kind kind);
 /* What of an operator is fixed when the graph is built; fields that an operator does not know are zero. */
 typedef struct operator_parameters {
     float epsilon;         /* RMSNORM */
-    float scale;           /* LORA: alpha / rank; ATTENTION: 1 / sqrt(head_dim) */
+    float scale;           /* LORA, ADAPTED_NORM: alpha / rank; ATTENTION: 1 / sqrt(head_dim) */
     float dropout;         /* LORA: probability to drop, in [0, 1) */
     uint32_t site;         /* LORA: number of this place in the model, part of the key of its random numbers */
     uint32_t heads;        /* ROPE: heads in x; ATTENTION: query heads */
@@ -112,7 +125,13 @@ typedef struct pass_scalars {
     float loss_scale; /* multiplies the gradient of each token's loss: 1 / target tokens of the effective batch */
     uint64_t seed;    /* with step, examples, positions and site: the key of random numbers */
     uint32_t step;
+    bool (*interrupt)(void *context); /* is the pass to be cut short? Any thread may ask; NULL: never */
+    void *interrupt_context;
 } pass_scalars;
+
+static inline bool pass_is_interrupted(const pass_scalars *pass) {
+    return pass->interrupt && pass->interrupt(pass->interrupt_context);
+}
 
 typedef struct kernel_call {
     const operator_parameters *parameters;
@@ -132,6 +151,8 @@ typedef struct kernel {
     uint64_t (*scratch)(const struct backend_state *state, const kernel_call *call);
     /* Makes whatever the run will need (compiled primitives); may allocate. NULL means nothing to do. */
     levee_status (*prepare)(struct backend_state *state, const kernel_call *call, levee_error *error);
+    /* When the pass is interrupted a long run may end at once with LEVEE_STOPPED and without a message: what it has
+     * written is then thrown away. One that adds to something lasting must not, once it has begun to. */
     levee_status (*run)(struct backend_state *state, const kernel_call *call, levee_error *error);
 } kernel;
 

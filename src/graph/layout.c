@@ -15,7 +15,28 @@ bool layout_is_lasting(value_role role) {
     return role == VALUE_CONSTANT || role == VALUE_PARAMETER || role == VALUE_GRADIENT || role == VALUE_CACHE;
 }
 
-static layout_entry *add_entry(layout *l, const value *v, uint64_t offset, uint64_t bytes) {
+/* Where a name is, or belongs: a model of 80 layers has thousands of entries, which every plan looks for. */
+static uint32_t *find_slot(const layout *l, const char *name) {
+    uint64_t hash = 0xcbf29ce484222325ull; /* FNV-1a */
+    for (const char *c = name; *c; c++) hash = (hash ^ (unsigned char)*c) * 0x100000001b3ull;
+    uint32_t i = (uint32_t)(hash ^ hash >> 32) & (l->slot_count - 1);
+    while (l->slots[i] && strcmp(l->entries[l->slots[i] - 1].name, name)) i = (i + 1) & (l->slot_count - 1);
+    return &l->slots[i];
+}
+
+/* Half of the slots at least stay free. */
+static levee_status open_entries(layout *l, const graph *g, levee_error *error) {
+    uint32_t most = 1;
+    for (uint32_t i = 0; i < g->value_count; i++) most += layout_is_lasting(g->values[i].role);
+    for (l->slot_count = 16; l->slot_count < 2 * most;) l->slot_count *= 2;
+    l->entries = ledger_alloc_array(LEVEE_RUNTIME, most, sizeof *l->entries);
+    l->slots = ledger_alloc_array(LEVEE_RUNTIME, l->slot_count, sizeof *l->slots);
+    if (l->entries && l->slots) return LEVEE_OK;
+    layout_close(l);
+    return error_out_of_memory(error, "the layout", most * sizeof *l->entries);
+}
+
+static void add_entry(layout *l, const value *v, uint64_t offset, uint64_t bytes) {
     layout_entry *entry = &l->entries[l->count++];
     memcpy(entry->name, v->name, sizeof entry->name);
     entry->role = v->role;
@@ -24,7 +45,8 @@ static layout_entry *add_entry(layout *l, const value *v, uint64_t offset, uint6
     entry->bytes = bytes;
     entry->rows = v->rows;
     entry->cols = v->cols;
-    return entry;
+    uint32_t *slot = find_slot(l, v->name);
+    if (!*slot) *slot = l->count; /* of two of one name the first is found */
 }
 
 /* Appends all values of one role to their spaces. */
@@ -60,8 +82,8 @@ static void add_gradients(layout *l, const graph *g) {
 levee_status layout_make(layout *result, const graph *g, bool training, levee_error *error) {
     memset(result, 0, sizeof *result);
     result->space = g->compute_space;
-    result->entries = ledger_alloc_array(LEVEE_RUNTIME, g->value_count ? g->value_count : 1, sizeof *result->entries);
-    if (!result->entries) return error_out_of_memory(error, "the layout", g->value_count * sizeof *result->entries);
+    levee_status status = open_entries(result, g, error);
+    if (status != LEVEE_OK) return status;
     add_role(result, g, VALUE_CONSTANT, LEVEE_WEIGHTS);
     add_role(result, g, VALUE_CACHE, LEVEE_ACTIVATIONS);
     result->parameters_offset = result->total_bytes[result->space];
@@ -78,11 +100,11 @@ levee_status layout_make(layout *result, const graph *g, bool training, levee_er
 
 void layout_close(layout *l) {
     ledger_free(l->entries);
+    ledger_free(l->slots);
     memset(l, 0, sizeof *l);
 }
 
 const layout_entry *layout_find(const layout *l, const char *name) {
-    for (uint32_t i = 0; i < l->count; i++)
-        if (!strcmp(l->entries[i].name, name)) return &l->entries[i];
-    return NULL;
+    uint32_t found = l->slots ? *find_slot(l, name) : 0;
+    return found ? &l->entries[found - 1] : NULL;
 }

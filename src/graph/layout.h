@@ -23,6 +23,8 @@ typedef struct layout_entry {
 typedef struct layout {
     layout_entry *entries;
     uint32_t count;
+    uint32_t *slots; /* [slot_count], by the hash of a name: the entry's index and 1, or 0 */
+    uint32_t slot_count;
     value_space space; /* of parameters, gradients and moments */
     uint64_t parameters_offset, gradients_offset, first_moments_offset, second_moments_offset;
     uint64_t parameters_bytes; /* of the whole contiguous block, padding included (which stays zero) */

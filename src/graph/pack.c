@@ -421,9 +421,42 @@ static uint64_t live_at(const pack_item *items, uint32_t count, uint64_t alignme
     return live;
 }
 
-uint64_t pack_lower_bound(const pack_item *items, uint32_t count, uint64_t alignment, uint32_t *instruction) {
+/* The bound where instructions are numbered without large holes: by what comes and goes at each. False when memory is
+ * refused, or sizes might overflow, or there are too many instructions for that. */
+static bool bound_by_instruction(const pack_item *items, uint32_t count, uint64_t alignment, uint64_t *most,
+                                 uint32_t *where) {
+    enum { INSTRUCTIONS_PER_ITEM = 16 };
+    uint64_t total = 0;
+    uint32_t end = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (__builtin_add_overflow(total, rounded(items[i].bytes, alignment), &total)) return false;
+        if (items[i].last > end) end = items[i].last;
+        if (items[i].first > items[i].last) return false;
+    }
+    if (end / INSTRUCTIONS_PER_ITEM > count) return false;
+    uint64_t *change =
+        ledger_alloc_array(LEVEE_RUNTIME, (uint64_t)end + 2, sizeof *change); /* wraps around below 0 */
+    if (!change) return false;
+    for (uint32_t i = 0; i < count; i++) {
+        change[items[i].first] += rounded(items[i].bytes, alignment);
+        change[items[i].last + 1] -= rounded(items[i].bytes, alignment);
+    }
+    uint64_t live = 0;
+    *most = 0;
+    *where = 0;
+    for (uint32_t at = 0; at <= end; at++) {
+        live += change[at];
+        if (live <= *most) continue;
+        *most = live;
+        *where = at;
+    }
+    ledger_free(change);
+    return true;
+}
+
+static uint64_t bound_by_events(const pack_item *items, uint32_t count, uint64_t alignment, uint32_t *where) {
     uint64_t most = 0, live = 0;
-    uint32_t where = 0;
+    *where = 0;
     event *births = make_events(items, count), *deaths = births ? births + count : NULL;
     for (uint32_t i = 0, dead = 0; i < count; i++) {
         uint32_t now = births ? births[i].instruction : items[i].first;
@@ -431,18 +464,26 @@ uint64_t pack_lower_bound(const pack_item *items, uint32_t count, uint64_t align
             for (; deaths[dead].instruction < now; dead++) live -= rounded(items[deaths[dead].item].bytes, alignment);
             if (__builtin_add_overflow(live, rounded(items[births[i].item].bytes, alignment), &live)) {
                 most = UINT64_MAX;
-                where = now;
+                *where = now;
                 break;
             }
         } else {
             live = live_at(items, count, alignment, now); /* without memory: slower, and as right */
         }
-        if (live > most || (live == most && now < where)) {
+        if (live > most || (live == most && now < *where)) {
             most = live;
-            where = now;
+            *where = now;
         }
     }
     ledger_free(births);
+    return most;
+}
+
+uint64_t pack_lower_bound(const pack_item *items, uint32_t count, uint64_t alignment, uint32_t *instruction) {
+    uint64_t most;
+    uint32_t where;
+    if (!bound_by_instruction(items, count, alignment, &most, &where))
+        most = bound_by_events(items, count, alignment, &where);
     if (instruction) *instruction = where;
     return most;
 }

@@ -10,6 +10,12 @@ static bool within_reach(const graph *g, const value *v) {
     return v->space == g->compute_space || (v->space == SPACE_MAPPED && g->compute_space == SPACE_HOST);
 }
 
+bool graph_is_within_reach(const graph *g) {
+    for (value_id v = 0; v < g->value_count; v++)
+        if (!within_reach(g, &g->values[v])) return false;
+    return g->compute_space == SPACE_HOST; /* outputs are copied to the host from anywhere else */
+}
+
 /* A node that copies `from` into a new value in `space`; returns the new value. */
 static value_id add_copy(graph *g, value_id from, value_space space, value_role role, const node *beside) {
     value like = g->values[from];

@@ -29,10 +29,26 @@ levee_status plan_make(plan *result, const graph *g, const layout *lasting, uint
                        kernel_table kernels, const struct backend_state *state, levee_error *error);
 void plan_close(plan *p);
 
-/* As plan_make, but only bounds the arena from below and gives no offsets: what a search needs, in a fraction of the
- * time. Closed by plan_close. */
-levee_status plan_estimate(plan *result, const graph *g, const layout *lasting, uint32_t capacity_tokens,
-                           kernel_table kernels, const struct backend_state *state, levee_error *error);
+/* How small an arena may be, whatever the rows that the head works on at once: these decide the scratch of that one
+ * operator, so that a search over them needs one estimate. Bytes of all spaces. */
+typedef struct plan_bound {
+    uint64_t most_bytes;    /* the most that is live at once, without the head's scratch */
+    uint64_t at_head_bytes; /* what is live while the head runs, without its scratch */
+} plan_bound;
+
+/* Bounds the arena of a plan from below, which is what a search needs, in a fraction of the time of plan_make. */
+levee_status plan_estimate(plan_bound *bound, const graph *g, uint32_t capacity_tokens, kernel_table kernels,
+                           const struct backend_state *state, levee_error *error);
+
+/* The bound for a head that takes so much scratch. */
+uint64_t plan_bound_bytes(const plan_bound *bound, uint64_t head_scratch_bytes);
+
+/* What a buffer takes in an arena: its bytes, and padding. */
+uint64_t plan_round(uint64_t bytes);
+
+/* Scratch of one operator. */
+uint64_t plan_scratch_bytes(const graph *g, const node *n, uint32_t capacity_tokens, kernel_table kernels,
+                            const struct backend_state *state);
 
 /* The call of a node as its kernel sees it when a plan is made: shapes and presence, no data. */
 void plan_describe_call(kernel_call *call, const graph *g, const node *n, uint32_t capacity_tokens);

@@ -45,18 +45,42 @@ static value_id compute_again(recomputation *r, value_id v) {
     return r->again[v];
 }
 
-levee_status graph_recompute(graph *result, const graph *source, const bool *recompute, levee_error *error) {
-    graph_open(result, source->compute_space);
+/* Room in both lists for what each mark adds, and as much again for what that reads, so that they need not grow: a
+ * search makes hundreds of these graphs. */
+static levee_status make_lists(graph *g, const graph *source, uint32_t marked, levee_error *error) {
+    uint32_t most_values = source->value_count + 2 * marked + 1, most_nodes = source->node_count + 2 * marked + 1;
+    graph kept = *g;
+    graph_open(g, source->compute_space);
+    if (kept.value_capacity < most_values || kept.node_capacity < most_nodes) {
+        graph_close(&kept);
+        kept.values = ledger_alloc_array(LEVEE_RUNTIME, most_values, sizeof *kept.values);
+        kept.nodes = ledger_alloc_array(LEVEE_RUNTIME, most_nodes, sizeof *kept.nodes);
+        kept.value_capacity = most_values;
+        kept.node_capacity = most_nodes;
+    }
+    g->values = kept.values;
+    g->nodes = kept.nodes;
+    g->value_capacity = kept.value_capacity;
+    g->node_capacity = kept.node_capacity;
+    if (g->values && g->nodes) return LEVEE_OK;
+    return error_out_of_memory(error, "the graph with recomputation", most_values * sizeof(value));
+}
+
+levee_status graph_recompute_again(graph *result, const graph *source, const bool *recompute, levee_error *error) {
+    uint32_t marked = 0;
+    for (uint32_t v = 0; v < source->value_count; v++) marked += recompute[v];
     recomputation r = {.result = result, .source = source, .recompute = recompute};
     r.again = ledger_alloc_array(LEVEE_RUNTIME, source->value_count ? source->value_count : 1, sizeof *r.again);
-    result->values = ledger_alloc_array(LEVEE_RUNTIME, source->value_count, sizeof *result->values);
-    if (!r.again || !result->values) {
+    levee_status status = make_lists(result, source, marked, error);
+    if (status == LEVEE_OK && !r.again)
+        status = error_out_of_memory(error, "the graph with recomputation", source->value_count * sizeof *r.again);
+    if (status != LEVEE_OK) {
         ledger_free(r.again);
         graph_close(result);
-        return error_out_of_memory(error, "the graph with recomputation", source->value_count * sizeof(value));
+        return status;
     }
     memcpy(result->values, source->values, source->value_count * sizeof *result->values);
-    result->value_count = result->value_capacity = source->value_count;
+    result->value_count = source->value_count;
     for (uint32_t v = 0; v < source->value_count; v++) {
         r.again[v] = NO_VALUE;
         result->values[v].producer = NO_NODE; /* set anew as the nodes are added */
@@ -69,7 +93,12 @@ levee_status graph_recompute(graph *result, const graph *source, const bool *rec
         graph_node(result, &n);
     }
     ledger_free(r.again);
-    levee_status status = graph_status(result, error);
+    status = graph_status(result, error);
     if (status != LEVEE_OK) graph_close(result);
     return status;
+}
+
+levee_status graph_recompute(graph *result, const graph *source, const bool *recompute, levee_error *error) {
+    memset(result, 0, sizeof *result);
+    return graph_recompute_again(result, source, recompute, error);
 }

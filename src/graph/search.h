@@ -7,15 +7,28 @@
 #ifndef LEVEE_GRAPH_SEARCH_H
 #define LEVEE_GRAPH_SEARCH_H
 
+#include "graph/candidates.h"
 #include "graph/plan.h"
 
 typedef enum recompute_choice { RECOMPUTE_AUTO, RECOMPUTE_OFF, RECOMPUTE_ALL } recompute_choice;
 
-/* What this machine does in a second, measured. */
-typedef struct machine_rates {
-    double products; /* floating-point operations of a matrix product */
-    double bytes;    /* read or written by an element-wise operator */
-} machine_rates;
+/* How the work of a step is cut up, and so how its sums are rounded: recomputation changes no bit, but this does. */
+typedef struct pass_shape {
+    uint32_t capacity_tokens;   /* rows that a pass holds at most */
+    uint32_t head_chunk_tokens; /* rows of logits that exist at once */
+} pass_shape;
+
+/* What searches over one graph, with one layout and the same rates, have found out about variants of it, so that the
+ * next one with another budget need not; zeroed at first. */
+enum { REMEMBERED_ESTIMATES = 256 };
+typedef struct search_memory {
+    struct {
+        uint32_t taken; /* of the candidates for recomputation */
+        uint32_t capacity_tokens;
+        plan_bound bound;
+    } known[REMEMBERED_ESTIMATES];
+    uint32_t count;
+} search_memory;
 
 typedef struct search_request {
     const graph *g; /* differentiated, without copies; its head's chunk is the search's to choose */
@@ -26,7 +39,9 @@ typedef struct search_request {
     uint32_t step_tokens;    /* of an effective batch, at most: the largest capacity that is of use */
     uint64_t budget_bytes;   /* for all spaces but mapped files: lasting values and arena */
     recompute_choice recompute;
+    pass_shape fixed; /* what is not 0 is not the search's to choose */
     machine_rates rates;
+    search_memory *memory; /* NULL: nothing is remembered */
 } search_request;
 
 typedef struct search_result {
@@ -34,11 +49,11 @@ typedef struct search_result {
     uint32_t recomputed_tensors; /* of candidate_tensors */
     uint32_t candidate_tensors;
     uint32_t head_chunk_tokens;
-    uint32_t passes;               /* a step takes for an effective batch of step_tokens */
-    double recompute_seconds_step; /* estimated */
+    uint32_t passes; /* a step takes for an effective batch of step_tokens */
 } search_result;
 
-/* Fills `result`. When nothing fits: LEVEE_DOES_NOT_FIT, and *smallest_bytes is the smallest budget that would do. */
+/* Fills `result`. When nothing fits: LEVEE_DOES_NOT_FIT, and *smallest_bytes is the smallest budget that would do.
+ * When the search itself was refused memory, which has the same status, that is unknown: UINT64_MAX. */
 levee_status plan_search(search_result *result, const search_request *request, uint64_t *smallest_bytes,
                          levee_error *error);
 

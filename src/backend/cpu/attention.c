@@ -1,26 +1,28 @@
-/* Causal attention, forward: each block of queries walks the blocks of keys that it sees and keeps a running maximum
- * and sum (Milakov and Gimelshein's online softmax, as in FlashAttention), so the score matrix never exists whole.
- * Overwrites. */
+/* Causal attention, forward: past each block of queries the blocks of keys that it sees are swept, with a running
+ * maximum and sum (Milakov and Gimelshein's online softmax, as in FlashAttention), so the score matrix never exists
+ * whole. Overwrites. */
 #include <math.h>
 
 #include "backend/cpu/attention.h"
 
 /* Scratch of one thread, in floats. */
 typedef struct forward_block {
-    float *queries, *keys, *values, *scores, *output, *highest, *sum;
+    float *queries; /* transposed, scaled */
+    float *scores, *output;
+    float *highest, *sum, *fade; /* of each query */
+    float *spare;
 } forward_block;
 
-static uint64_t block_floats(uint64_t width) { return ATTENTION_BLOCK * (4 * width + ATTENTION_BLOCK + 2); }
+static uint64_t block_floats(uint64_t width) { return ATTENTION_BLOCK * (3 * width + ATTENTION_BLOCK + 3); }
 
 static forward_block block_at(void *scratch, uint64_t width, unsigned thread) {
-    float *next = (float *)scratch + thread * block_floats(width);
-    forward_block b = {.queries = next};
-    b.keys = b.queries + ATTENTION_BLOCK * width;
-    b.values = b.keys + ATTENTION_BLOCK * width;
-    b.output = b.values + ATTENTION_BLOCK * width;
-    b.scores = b.output + ATTENTION_BLOCK * width;
-    b.highest = b.scores + ATTENTION_BLOCK * ATTENTION_BLOCK;
+    forward_block b = {.queries = (float *)scratch + thread * block_floats(width)};
+    b.scores = b.queries + ATTENTION_BLOCK * width;
+    b.output = b.scores + ATTENTION_BLOCK * ATTENTION_BLOCK;
+    b.spare = b.output + ATTENTION_BLOCK * width;
+    b.highest = b.spare + ATTENTION_BLOCK * width;
     b.sum = b.highest + ATTENTION_BLOCK;
+    b.fade = b.sum + ATTENTION_BLOCK;
     return b;
 }
 
@@ -31,31 +33,36 @@ typedef struct forward_work {
     unsigned thread;
 } forward_work;
 
-/* Masks one row of a block of scores, then turns it into weights e^(score - highest) and updates the row's state. */
-VECTOR_INLINE void absorb_row(const attention_shape *s, forward_block *b, uint64_t row, uint64_t t,
-                              uint64_t first_key, uint64_t keys) {
-    float *scores = b->scores + row * ATTENTION_BLOCK, *output = b->output + row * s->width;
-    uint64_t first = attention_first(s, t);
-    for (uint64_t j = 0; j < ATTENTION_BLOCK; j++) {
-        uint64_t key = first_key + j;
-        if (j >= keys || key < first || key > t) scores[j] = attention_masked;
+/* Turns scores into weights e^(score - highest), and what was summed before into what it would be with the new
+ * highest score. A query that has seen nothing yet keeps the lowest. */
+VECTOR_INLINE void absorb_scores(forward_block *b, const attention_view *v, uint64_t keys, uint64_t width) {
+    uint64_t first = attention_lanes_first(v, 0), stop = attention_lanes_end(v, keys - 1);
+    for (uint64_t j = first; j < stop; j += VECTOR_LANES) {
+        lanes before = lanes_load(b->highest + j), highest = before;
+        for (uint64_t c = 0; c < keys; c++)
+            if (attention_lanes_first(v, c) <= j && j < attention_lanes_end(v, c))
+                highest = lanes_maximum(highest, lanes_select(attention_sees(v, c, j),
+                                                              lanes_load(b->scores + c * ATTENTION_BLOCK + j),
+                                                              lanes_of(attention_lowest)));
+        lanes fade = lanes_exponential(before - highest), sum = lanes_load(b->sum + j) * fade;
+        for (uint64_t c = 0; c < keys; c++) {
+            if (attention_lanes_first(v, c) > j || j >= attention_lanes_end(v, c)) continue;
+            float *at = b->scores + c * ATTENTION_BLOCK + j;
+            lanes weight =
+                lanes_select(attention_sees(v, c, j), lanes_exponential(lanes_load(at) - highest), lanes_of(0.0f));
+            lanes_store(at, weight);
+            sum += weight;
+        }
+        lanes_store(b->highest + j, highest);
+        lanes_store(b->sum + j, sum);
+        lanes_store(b->fade + j, fade);
     }
-    lanes highest = lanes_load(scores);
-    for (uint64_t j = VECTOR_LANES; j < ATTENTION_BLOCK; j += VECTOR_LANES)
-        highest = lanes_maximum(highest, lanes_load(scores + j));
-    float now = lanes_highest(highest), before = b->highest[row];
-    if (now < before) now = before;
-    float fade = expf(before - now);
-    lanes sum = lanes_of(0.0f), shift = lanes_of(now);
-    for (uint64_t j = 0; j < ATTENTION_BLOCK; j += VECTOR_LANES) {
-        lanes e = lanes_exponential(lanes_load(scores + j) - shift);
-        lanes_store(scores + j, e);
-        sum += e;
+    for (uint64_t r = first; r < stop; r++) {
+        lanes fade = lanes_of(b->fade[r]);
+        float *output = b->output + r * width;
+        for (uint64_t i = 0; i < width && b->fade[r] != 1.0f; i += VECTOR_LANES)
+            lanes_store(output + i, lanes_load(output + i) * fade);
     }
-    b->sum[row] = b->sum[row] * fade + lanes_sum(sum);
-    b->highest[row] = now;
-    if (fade != 1.0f)
-        for (uint64_t i = 0; i < s->width; i++) output[i] *= fade;
 }
 
 /* begin..end count (block of queries, head) pairs, heads fastest. */
@@ -63,25 +70,27 @@ VECTOR_INLINE void forward_body(forward_work *w, uint64_t begin, uint64_t end) {
     const kernel_call *call = w->call;
     const attention_shape *s = &w->shape;
     forward_block b = block_at(call->scratch, s->width, w->thread);
+    attention_view v;
     for (uint64_t item = begin; item < end; item++) {
         uint64_t head = item % s->heads, first = item / s->heads * ATTENTION_BLOCK;
         uint64_t kv_head = head / (s->heads / s->kv_heads);
         uint64_t rows = s->tokens - first < ATTENTION_BLOCK ? s->tokens - first : ATTENTION_BLOCK;
         const float *keys = (const float *)call->in[1].data + kv_head * s->head_dim;
         const float *values = (const float *)call->in[2].data + kv_head * s->head_dim;
-        attention_pack(b.queries, (const float *)call->in[0].data + first * s->q_stride + head * s->head_dim,
-                       s->q_stride, rows, s->head_dim, s->width, s->scale);
+        attention_pack_transposed(b.queries,
+                                  (const float *)call->in[0].data + first * s->q_stride + head * s->head_dim,
+                                  s->q_stride, rows, s->head_dim, s->scale);
         for (uint64_t r = 0; r < ATTENTION_BLOCK; r++) b.highest[r] = attention_lowest, b.sum[r] = 0;
         for (uint64_t i = 0; i < ATTENTION_BLOCK * s->width; i++) b.output[i] = 0;
         for (uint64_t key = attention_first(s, first); key < first + rows; key += ATTENTION_BLOCK) {
             uint64_t count = first + rows - key < ATTENTION_BLOCK ? first + rows - key : ATTENTION_BLOCK;
-            attention_pack_transposed(b.keys, keys + key * s->kv_stride, s->kv_stride, count, s->head_dim);
-            attention_pack(b.values, values + key * s->kv_stride, s->kv_stride, count, s->head_dim, s->width, 1.0f);
-            attention_product(b.queries, s->width, b.keys, ATTENTION_BLOCK, b.scores, ATTENTION_BLOCK, rows,
-                              ATTENTION_BLOCK, s->head_dim, false);
-            for (uint64_t r = 0; r < rows; r++) absorb_row(s, &b, r, first + r, key, count);
-            attention_product(b.scores, ATTENTION_BLOCK, b.values, s->width, b.output, s->width, rows, s->width,
-                              count, true);
+            attention_view_of_keys(&v, s, key, count, first, rows);
+            attention_scores(b.scores, attention_rows_at(s, keys + key * s->kv_stride, s->kv_stride, count, b.spare),
+                             b.queries, s->head_dim, &v);
+            absorb_scores(&b, &v, count, s->width);
+            attention_add_weighted(b.output, b.scores,
+                                   attention_rows_at(s, values + key * s->kv_stride, s->kv_stride, count, b.spare),
+                                   s->width, rows, &v);
         }
         for (uint64_t r = 0; r < rows; r++) {
             float *o = (float *)call->out[0].data + (first + r) * s->q_stride + head * s->head_dim;
@@ -103,19 +112,9 @@ static levee_status forward_run(struct backend_state *state, const kernel_call *
     (void)error;
     const operator_parameters *p = call->parameters;
     forward_work w = {.call = call, .instructions = state->instructions};
-    w.shape = (attention_shape){.tokens = call->pass->tokens,
-                                .heads = p->heads,
-                                .kv_heads = p->kv_heads,
-                                .head_dim = p->head_dim,
-                                .width = attention_width(p->head_dim),
-                                .q_stride = (uint64_t)p->heads * p->head_dim,
-                                .kv_stride = (uint64_t)p->kv_heads * p->head_dim,
-                                .window = p->window,
-                                .scale = p->scale,
-                                .starts = call->in[3].data};
+    w.shape = attention_shape_of(call, &call->in[3]);
     uint64_t blocks = (w.shape.tokens + ATTENTION_BLOCK - 1) / ATTENTION_BLOCK;
-    parallel_for_dynamic(state, blocks * p->heads, 1, forward_range, &w);
-    return LEVEE_OK;
+    return parallel_for_dynamic(state, call->pass, blocks * p->heads, 1, forward_range, &w);
 }
 
 static uint64_t forward_scratch(const struct backend_state *state, const kernel_call *call) {

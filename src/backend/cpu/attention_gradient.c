@@ -6,19 +6,16 @@
  *   dk = scale ds^T q */
 #include "backend/cpu/attention.h"
 
-enum { BLOCK_MATRICES = 10 }; /* blocks of [ATTENTION_BLOCK, width] that the larger sweep needs */
-
+/* Scratch of one thread, in floats. */
 typedef struct gradient_block {
-    float *left, *left_gradient;     /* rows of the swept side */
-    float *across, *across_gradient; /* transposed, of the other side */
-    float *dense, *dense_gradient;   /* the other side as it lies */
+    float *fixed, *fixed_gradient;   /* transposed: queries and do, or keys and values */
+    float *spare, *spare_gradient;   /* for what is swept */
     float *sum, *second_sum;         /* results */
-    float *scores, *score_gradients;
+    float *scores, *score_gradients; /* then weights, and their gradients */
+    float *log_sums, *row_sums;      /* of fixed queries */
 } gradient_block;
 
-static uint64_t block_floats(uint64_t width) {
-    return ATTENTION_BLOCK * (BLOCK_MATRICES - 2) * width + 2 * ATTENTION_BLOCK * ATTENTION_BLOCK;
-}
+static uint64_t block_floats(uint64_t width) { return ATTENTION_BLOCK * (6 * width + 2 * ATTENTION_BLOCK + 2); }
 
 typedef struct gradient_work {
     const kernel_call *call;
@@ -32,16 +29,17 @@ typedef struct gradient_work {
 static gradient_block block_of(const gradient_work *w) {
     uint64_t matrix = ATTENTION_BLOCK * w->shape.width;
     float *next = w->blocks + w->thread * block_floats(w->shape.width);
-    return (gradient_block){.left = next,
-                            .left_gradient = next + matrix,
-                            .across = next + 2 * matrix,
-                            .across_gradient = next + 3 * matrix,
-                            .dense = next + 4 * matrix,
-                            .dense_gradient = next + 5 * matrix,
-                            .sum = next + 6 * matrix,
-                            .second_sum = next + 7 * matrix,
-                            .scores = next + 8 * matrix,
-                            .score_gradients = next + 8 * matrix + ATTENTION_BLOCK * ATTENTION_BLOCK};
+    float *scores = next + 6 * matrix, *rows = scores + 2 * ATTENTION_BLOCK * ATTENTION_BLOCK;
+    return (gradient_block){.fixed = next,
+                            .fixed_gradient = next + matrix,
+                            .spare = next + 2 * matrix,
+                            .spare_gradient = next + 3 * matrix,
+                            .sum = next + 4 * matrix,
+                            .second_sum = next + 5 * matrix,
+                            .scores = scores,
+                            .score_gradients = scores + ATTENTION_BLOCK * ATTENTION_BLOCK,
+                            .log_sums = rows,
+                            .row_sums = rows + ATTENTION_BLOCK};
 }
 
 VECTOR_INLINE const float *rows_of(const kernel_buffer *buffer, uint64_t row, uint64_t stride, uint64_t head,
@@ -49,45 +47,31 @@ VECTOR_INLINE const float *rows_of(const kernel_buffer *buffer, uint64_t row, ui
     return (const float *)buffer->data + row * stride + head * head_dim;
 }
 
-/* Of a block of scores (rows: queries): the weights, and with dp in score_gradients the gradients of the scores. */
-VECTOR_INLINE void weigh_queries(const gradient_work *w, gradient_block *b, uint64_t head, uint64_t first_query,
-                                 uint64_t queries, uint64_t first_key, uint64_t keys) {
-    const attention_shape *s = &w->shape;
-    const float *log_sums = w->call->in[5].data;
-    for (uint64_t r = 0; r < queries; r++) {
-        uint64_t t = first_query + r, first = attention_first(s, t);
-        float *p = b->scores + r * ATTENTION_BLOCK, *ds = b->score_gradients + r * ATTENTION_BLOCK;
-        for (uint64_t j = 0; j < ATTENTION_BLOCK; j++)
-            if (j >= keys || first_key + j < first || first_key + j > t) p[j] = attention_masked;
-        lanes shift = lanes_of(log_sums[t * s->heads + head]), row_sum = lanes_of(w->row_sums[t * s->heads + head]);
-        for (uint64_t j = 0; j < ATTENTION_BLOCK; j += VECTOR_LANES) {
-            lanes weight = lanes_exponential(lanes_load(p + j) - shift);
-            lanes_store(ds + j, weight * (lanes_load(ds + j) - row_sum));
+/* With scores and, in score_gradients, dp: the gradients of the scores; rows are keys, columns fixed queries. */
+VECTOR_INLINE void weigh_keys(gradient_block *b, const attention_view *v, uint64_t keys) {
+    for (uint64_t c = 0; c < keys; c++)
+        for (uint64_t j = attention_lanes_first(v, c); j < attention_lanes_end(v, c); j += VECTOR_LANES) {
+            float *ds = b->score_gradients + c * ATTENTION_BLOCK + j;
+            lanes score = lanes_load(b->scores + c * ATTENTION_BLOCK + j);
+            lanes weight = lanes_exponential(score - lanes_load(b->log_sums + j));
+            lanes gradient = weight * (lanes_load(ds) - lanes_load(b->row_sums + j));
+            lanes_store(ds, lanes_select(attention_sees(v, c, j), gradient, lanes_of(0.0f)));
         }
-    }
 }
 
-/* The same of a transposed block (rows: keys); leaves the weights in scores too. */
-VECTOR_INLINE void weigh_keys(const gradient_work *w, gradient_block *b, uint64_t head, uint64_t first_query,
-                              uint64_t queries, uint64_t first_key, uint64_t keys) {
-    const attention_shape *s = &w->shape;
-    float shifts[ATTENTION_BLOCK], sums[ATTENTION_BLOCK];
-    uint64_t firsts[ATTENTION_BLOCK];
-    for (uint64_t j = 0; j < ATTENTION_BLOCK; j++) {
-        uint64_t t = first_query + (j < queries ? j : 0);
-        shifts[j] = ((const float *)w->call->in[5].data)[t * s->heads + head];
-        sums[j] = w->row_sums[t * s->heads + head];
-        firsts[j] = attention_first(s, t);
-    }
-    for (uint64_t r = 0; r < keys; r++) {
-        uint64_t key = first_key + r;
-        float *p = b->scores + r * ATTENTION_BLOCK, *ds = b->score_gradients + r * ATTENTION_BLOCK;
-        for (uint64_t j = 0; j < ATTENTION_BLOCK; j++)
-            if (j >= queries || key < firsts[j] || key > first_query + j) p[j] = attention_masked;
-        for (uint64_t j = 0; j < ATTENTION_BLOCK; j += VECTOR_LANES) {
-            lanes weight = lanes_exponential(lanes_load(p + j) - lanes_load(shifts + j));
-            lanes_store(p + j, weight);
-            lanes_store(ds + j, weight * (lanes_load(ds + j) - lanes_load(sums + j)));
+/* The same where rows are queries, columns fixed keys; leaves the weights in scores too. */
+VECTOR_INLINE void weigh_queries(const gradient_work *w, gradient_block *b, const attention_view *v, uint64_t head,
+                                 uint64_t query, uint64_t queries) {
+    for (uint64_t c = 0; c < queries; c++) {
+        uint64_t at = (query + c) * w->shape.heads + head;
+        lanes log_sum = lanes_of(((const float *)w->call->in[5].data)[at]), row_sum = lanes_of(w->row_sums[at]);
+        for (uint64_t j = attention_lanes_first(v, c); j < attention_lanes_end(v, c); j += VECTOR_LANES) {
+            float *p = b->scores + c * ATTENTION_BLOCK + j, *ds = b->score_gradients + c * ATTENTION_BLOCK + j;
+            integer_lanes sees = attention_sees(v, c, j);
+            lanes weight = lanes_exponential(lanes_load(p) - log_sum);
+            lanes gradient = weight * (lanes_load(ds) - row_sum);
+            lanes_store(p, lanes_select(sees, weight, lanes_of(0.0f)));
+            lanes_store(ds, lanes_select(sees, gradient, lanes_of(0.0f)));
         }
     }
 }
@@ -116,28 +100,31 @@ VECTOR_INLINE void queries_body(gradient_work *w, uint64_t begin, uint64_t end) 
     const kernel_call *call = w->call;
     const attention_shape *s = &w->shape;
     gradient_block b = block_of(w);
+    attention_view v;
     for (uint64_t item = begin; item < end; item++) {
         uint64_t head = item % s->heads, first = item / s->heads * ATTENTION_BLOCK;
         uint64_t kv_head = head / (s->heads / s->kv_heads), rows = at_most_block(s->tokens - first);
-        attention_pack(b.left, rows_of(&call->in[1], first, s->q_stride, head, s->head_dim), s->q_stride, rows,
-                       s->head_dim, s->width, s->scale);
-        attention_pack(b.left_gradient, rows_of(&call->in[0], first, s->q_stride, head, s->head_dim), s->q_stride,
-                       rows, s->head_dim, s->width, 1.0f);
+        attention_pack_transposed(b.fixed, rows_of(&call->in[1], first, s->q_stride, head, s->head_dim), s->q_stride,
+                                  rows, s->head_dim, s->scale);
+        attention_pack_transposed(b.fixed_gradient, rows_of(&call->in[0], first, s->q_stride, head, s->head_dim),
+                                  s->q_stride, rows, s->head_dim, 1.0f);
+        for (uint64_t r = 0; r < ATTENTION_BLOCK; r++) {
+            uint64_t at = (first + (r < rows ? r : 0)) * s->heads + head;
+            b.log_sums[r] = ((const float *)call->in[5].data)[at];
+            b.row_sums[r] = w->row_sums[at];
+        }
         clear(b.sum, ATTENTION_BLOCK * s->width);
         for (uint64_t key = attention_first(s, first); key < first + rows; key += ATTENTION_BLOCK) {
             uint64_t count = at_most_block(first + rows - key);
             const float *k = rows_of(&call->in[2], key, s->kv_stride, kv_head, s->head_dim);
-            const float *v = rows_of(&call->in[3], key, s->kv_stride, kv_head, s->head_dim);
-            attention_pack_transposed(b.across, k, s->kv_stride, count, s->head_dim);
-            attention_pack_transposed(b.across_gradient, v, s->kv_stride, count, s->head_dim);
-            attention_pack(b.dense, k, s->kv_stride, count, s->head_dim, s->width, 1.0f);
-            attention_product(b.left, s->width, b.across, ATTENTION_BLOCK, b.scores, ATTENTION_BLOCK, rows,
-                              ATTENTION_BLOCK, s->head_dim, false);
-            attention_product(b.left_gradient, s->width, b.across_gradient, ATTENTION_BLOCK, b.score_gradients,
-                              ATTENTION_BLOCK, rows, ATTENTION_BLOCK, s->head_dim, false);
-            weigh_queries(w, &b, head, first, rows, key, count);
-            attention_product(b.score_gradients, ATTENTION_BLOCK, b.dense, s->width, b.sum, s->width, rows, s->width,
-                              count, true);
+            const float *value = rows_of(&call->in[3], key, s->kv_stride, kv_head, s->head_dim);
+            attention_rows keys = attention_rows_at(s, k, s->kv_stride, count, b.spare);
+            attention_view_of_keys(&v, s, key, count, first, rows);
+            attention_scores(b.scores, keys, b.fixed, s->head_dim, &v);
+            attention_scores(b.score_gradients, attention_rows_at(s, value, s->kv_stride, count, b.spare_gradient),
+                             b.fixed_gradient, s->head_dim, &v);
+            weigh_keys(&b, &v, count);
+            attention_add_weighted(b.sum, b.score_gradients, keys, s->width, rows, &v);
         }
         for (uint64_t r = 0; r < rows; r++) {
             float *dq = (float *)call->out[0].data + (first + r) * s->q_stride + head * s->head_dim;
@@ -160,35 +147,32 @@ VECTOR_INLINE void keys_body(gradient_work *w, uint64_t begin, uint64_t end) {
     const kernel_call *call = w->call;
     const attention_shape *s = &w->shape;
     gradient_block b = block_of(w);
+    attention_view v;
     uint64_t group = s->heads / s->kv_heads;
     for (uint64_t item = begin; item < end; item++) {
         uint64_t kv_head = item % s->kv_heads, first = item / s->kv_heads * ATTENTION_BLOCK;
         uint64_t rows = at_most_block(s->tokens - first), stop = last_query(s, first + rows - 1);
-        attention_pack(b.left, rows_of(&call->in[2], first, s->kv_stride, kv_head, s->head_dim), s->kv_stride, rows,
-                       s->head_dim, s->width, s->scale);
-        attention_pack(b.left_gradient, rows_of(&call->in[3], first, s->kv_stride, kv_head, s->head_dim),
-                       s->kv_stride, rows, s->head_dim, s->width, 1.0f);
+        attention_pack_transposed(b.fixed, rows_of(&call->in[2], first, s->kv_stride, kv_head, s->head_dim),
+                                  s->kv_stride, rows, s->head_dim, s->scale);
+        attention_pack_transposed(b.fixed_gradient, rows_of(&call->in[3], first, s->kv_stride, kv_head, s->head_dim),
+                                  s->kv_stride, rows, s->head_dim, 1.0f);
         clear(b.sum, ATTENTION_BLOCK * s->width);
         clear(b.second_sum, ATTENTION_BLOCK * s->width);
-        for (uint64_t head = kv_head * group; head < (kv_head + 1) * group; head++)
-            for (uint64_t query = first; query < stop; query += ATTENTION_BLOCK) {
-                uint64_t count = at_most_block(stop - query);
+        for (uint64_t query = first; query < stop; query += ATTENTION_BLOCK) {
+            uint64_t count = at_most_block(stop - query);
+            attention_view_of_queries(&v, s, query, count, first, rows);
+            for (uint64_t head = kv_head * group; head < (kv_head + 1) * group; head++) {
                 const float *q = rows_of(&call->in[1], query, s->q_stride, head, s->head_dim);
                 const float *d = rows_of(&call->in[0], query, s->q_stride, head, s->head_dim);
-                attention_pack_transposed(b.across, q, s->q_stride, count, s->head_dim);
-                attention_pack_transposed(b.across_gradient, d, s->q_stride, count, s->head_dim);
-                attention_pack(b.dense, q, s->q_stride, count, s->head_dim, s->width, 1.0f);
-                attention_pack(b.dense_gradient, d, s->q_stride, count, s->head_dim, s->width, 1.0f);
-                attention_product(b.left, s->width, b.across, ATTENTION_BLOCK, b.scores, ATTENTION_BLOCK, rows,
-                                  ATTENTION_BLOCK, s->head_dim, false);
-                attention_product(b.left_gradient, s->width, b.across_gradient, ATTENTION_BLOCK, b.score_gradients,
-                                  ATTENTION_BLOCK, rows, ATTENTION_BLOCK, s->head_dim, false);
-                weigh_keys(w, &b, head, query, count, first, rows);
-                attention_product(b.score_gradients, ATTENTION_BLOCK, b.dense, s->width, b.sum, s->width, rows,
-                                  s->width, count, true);
-                attention_product(b.scores, ATTENTION_BLOCK, b.dense_gradient, s->width, b.second_sum, s->width, rows,
-                                  s->width, count, true);
+                attention_rows queries = attention_rows_at(s, q, s->q_stride, count, b.spare);
+                attention_rows gradients = attention_rows_at(s, d, s->q_stride, count, b.spare_gradient);
+                attention_scores(b.scores, queries, b.fixed, s->head_dim, &v);
+                attention_scores(b.score_gradients, gradients, b.fixed_gradient, s->head_dim, &v);
+                weigh_queries(w, &b, &v, head, query, count);
+                attention_add_weighted(b.sum, b.score_gradients, queries, s->width, rows, &v);
+                attention_add_weighted(b.second_sum, b.scores, gradients, s->width, rows, &v);
             }
+        }
         for (uint64_t r = 0; r < rows; r++) {
             float *dk = (float *)call->out[1].data + (first + r) * s->kv_stride + kv_head * s->head_dim;
             float *dv = (float *)call->out[2].data + (first + r) * s->kv_stride + kv_head * s->head_dim;
@@ -225,21 +209,12 @@ static levee_status run(struct backend_state *state, const kernel_call *call, le
     const operator_parameters *p = call->parameters;
     gradient_work w = {.call = call, .instructions = state->instructions, .row_sums = call->scratch};
     w.blocks = (float *)(void *)((unsigned char *)call->scratch + row_sums_bytes(call));
-    w.shape = (attention_shape){.tokens = call->pass->tokens,
-                                .heads = p->heads,
-                                .kv_heads = p->kv_heads,
-                                .head_dim = p->head_dim,
-                                .width = attention_width(p->head_dim),
-                                .q_stride = (uint64_t)p->heads * p->head_dim,
-                                .kv_stride = (uint64_t)p->kv_heads * p->head_dim,
-                                .window = p->window,
-                                .scale = p->scale,
-                                .starts = call->in[6].data};
+    w.shape = attention_shape_of(call, &call->in[6]);
     uint64_t blocks = (w.shape.tokens + ATTENTION_BLOCK - 1) / ATTENTION_BLOCK;
     parallel_for(state, w.shape.tokens, 16, sum_rows_range, &w);
-    parallel_for_dynamic(state, blocks * p->heads, 1, queries_range, &w);
-    parallel_for_dynamic(state, blocks * p->kv_heads, 1, keys_range, &w);
-    return LEVEE_OK;
+    levee_status status = parallel_for_dynamic(state, call->pass, blocks * p->heads, 1, queries_range, &w);
+    if (status == LEVEE_OK) status = parallel_for_dynamic(state, call->pass, blocks * p->kv_heads, 1, keys_range, &w);
+    return status;
 }
 
 const kernel cpu_attention_gradient = {.scratch = scratch, .run = run};

@@ -23,15 +23,18 @@ typedef void parallel_body(void *context, uint64_t begin, uint64_t end, unsigned
 void parallel_for(const struct backend_state *state, uint64_t count, uint64_t grain, parallel_body *body,
                   void *context);
 
-/* As above, but ranges of `grain` are handed out as threads become free: for work of uneven cost. */
-void parallel_for_dynamic(const struct backend_state *state, uint64_t count, uint64_t grain, parallel_body *body,
-                          void *context);
+/* As above, but ranges of `grain` are handed out as threads become free: for work of uneven cost, and work that is
+ * long. When the pass is interrupted no more are handed out, and the result is LEVEE_STOPPED. */
+levee_status parallel_for_dynamic(const struct backend_state *state, const pass_scalars *pass, uint64_t count,
+                                  uint64_t grain, parallel_body *body, void *context);
 
 /* Kernels by file; collected in cpu.c into the table. */
 extern const kernel cpu_copy, cpu_embedding, cpu_embedding_gradient;                      /* embedding.c */
 extern const kernel cpu_rmsnorm, cpu_rmsnorm_gradient_input, cpu_rmsnorm_gradient_weight; /* rmsnorm.c */
 extern const kernel cpu_linear, cpu_linear_gradient_input, cpu_linear_gradient_weight;    /* linear.c */
+extern const kernel cpu_linear_gradient_bias;                                             /* bias.c */
 extern const kernel cpu_lora, cpu_lora_gradient;                                          /* lora.c */
+extern const kernel cpu_adapted_norm, cpu_magnitude, cpu_magnitude_gradient;              /* dora.c */
 extern const kernel cpu_rope_table, cpu_rope;                                             /* rope.c */
 extern const kernel cpu_attention, cpu_attention_gradient, cpu_attention_cached;          /* attention*.c */
 extern const kernel cpu_swiglu, cpu_swiglu_gradient, cpu_add;                             /* swiglu.c */

@@ -17,6 +17,10 @@ enum { TABLE_SLOTS = 4096 };
  * over hundreds of them: 31 to 89 KiB for the tile kernels, 4 to 16 KiB where oneDNN reuses one general kernel. */
 static const int64_t tile_primitive_bytes = 72 * 1024, general_primitive_bytes = 16 * 1024;
 
+/* What a call is taken to need inside where the kernel does not tell: oneDNN's AVX2 products were seen to take this
+ * much for a thread. */
+static const uint64_t unmeasured_thread_bytes = 1024 * 1024;
+
 enum { ARGUMENTS = 5 };
 
 typedef struct primitive {
@@ -213,36 +217,47 @@ static void book_inside(struct gemm *g, uint64_t bytes) {
     g->inside_bytes = bytes;
 }
 
-/* Runs a primitive on zeros, which may be read wherever nothing was written, and so take no memory. */
-static levee_status settle(struct gemm *g, primitive *p, levee_error *error) {
+/* The floats of the largest operand that is only read. */
+static uint64_t read_floats(const primitive_key *k) {
+    uint64_t a = (uint64_t)k->m * k->k, b = (uint64_t)k->k * k->n, largest = a > b ? a : b;
+    return k->n > largest ? k->n : largest;
+}
+
+/* Runs a primitive on zeros. */
+static levee_status settle(struct gemm *g, primitive *p, const void *zeros, levee_error *error) {
     const primitive_key *k = &p->key;
-    uint64_t largest = (uint64_t)k->m * k->k, c_bytes = (uint64_t)k->m * k->n * sizeof(float), resident, rise;
-    if ((uint64_t)k->k * k->n > largest) largest = (uint64_t)k->k * k->n;
-    if (k->n > largest) largest = k->n;
-    region zeros = {0};
+    uint64_t c_bytes = (uint64_t)k->m * k->n * sizeof(float), resident, rise;
     float *c = ledger_alloc(LEVEE_RUNTIME, c_bytes);
     void *scratch = ledger_alloc(LEVEE_RUNTIME, p->scratch_bytes);
-    levee_status status = region_open(&zeros, largest * sizeof(float), error);
-    if (status == LEVEE_OK) status = region_commit(&zeros, largest * sizeof(float), error);
+    levee_status status = LEVEE_OK;
     if (!c || !scratch) status = error_out_of_memory(error, "a first matrix product", c_bytes + p->scratch_bytes);
     /* The first run takes what stays; the second shows what comes and goes. */
     for (unsigned run = 0; run < 2 && status == LEVEE_OK; run++) {
         bool known = process_rise_begin(&resident);
-        status =
-            primitive_run(g, k, zeros.base, zeros.base, (const float *)(const void *)zeros.base, c, scratch, error);
-        if (status == LEVEE_OK && known && run && process_rise_end(resident, &rise)) book_inside(g, rise);
+        status = primitive_run(g, k, zeros, zeros, zeros, c, scratch, error);
+        if (status != LEVEE_OK || !run) continue;
+        if (!known || !process_rise_end(resident, &rise)) rise = unmeasured_thread_bytes * g->state->threads;
+        book_inside(g, rise);
     }
-    region_close(&zeros);
     ledger_free(c);
     ledger_free(scratch);
     p->settled = status == LEVEE_OK;
     return status;
 }
 
+/* All read the same zeros: memory that may be read wherever nothing was written, and so takes none, but each page of
+ * it a fault. */
 levee_status gemm_settle(struct gemm *g, uint64_t *inside_bytes, levee_error *error) {
-    levee_status status = LEVEE_OK;
+    uint64_t floats = 0;
+    for (uint32_t i = 0; i < TABLE_SLOTS; i++)
+        if (g->table[i].run && !g->table[i].settled && read_floats(&g->table[i].key) > floats)
+            floats = read_floats(&g->table[i].key);
+    region zeros = {0};
+    levee_status status = floats ? region_open(&zeros, floats * sizeof(float), error) : LEVEE_OK;
+    if (status == LEVEE_OK && floats) status = region_commit(&zeros, floats * sizeof(float), error);
     for (uint32_t i = 0; i < TABLE_SLOTS && status == LEVEE_OK; i++)
-        if (g->table[i].run && !g->table[i].settled) status = settle(g, &g->table[i], error);
+        if (g->table[i].run && !g->table[i].settled) status = settle(g, &g->table[i], zeros.base, error);
+    region_close(&zeros);
     *inside_bytes = g->inside_bytes;
     return status;
 }

@@ -172,11 +172,15 @@ static levee_status make_logits(const chunk *c, uint64_t v, const void *panel, f
                      c->product_memory, error);
 }
 
+/* Where nothing is added to the gradient of the weight, a panel is a place to stop. */
+static bool stops(const chunk *c) { return !c->h->gradient_weight && pass_is_interrupted(c->call->pass); }
+
 static levee_status loss_only(chunk *c, levee_error *error) {
     const head *h = c->h;
     levee_status status = LEVEE_OK;
     for (uint32_t r = 0; r < c->rows; r++) c->running[r] = (running_row){.highest = -INFINITY};
     for (uint64_t v = 0; v < h->vocabulary && status == LEVEE_OK; v += h->weight.panel_rows) {
+        if (stops(c)) return LEVEE_STOPPED;
         const void *panel = panel_fetch(c->state, &h->weight, c->call->in[1].data, v, c->panel_memory);
         c->panel_row = v;
         status = make_logits(c, v, panel, c->logits, error);
@@ -196,6 +200,7 @@ static levee_status loss_and_gradients(chunk *c, levee_error *error) {
     float *dw = h->gradient_weight ? c->call->out[2].data : NULL;
     levee_status status = LEVEE_OK;
     for (uint64_t v = 0; v < h->vocabulary && status == LEVEE_OK; v += h->weight.panel_rows) {
+        if (stops(c)) return LEVEE_STOPPED;
         const void *panel = panel_fetch(c->state, &h->weight, c->call->in[1].data, v, c->panel_memory);
         status = make_logits(c, v, panel, c->logits + v * h->chunk, error);
     }
@@ -203,6 +208,7 @@ static levee_status loss_and_gradients(chunk *c, levee_error *error) {
     parallel_for(c->state, c->rows, 1, gradient_rows, c);
     if (dx) memset(dx, 0, c->rows * h->features * sizeof *dx);
     for (uint64_t v = 0; v < h->vocabulary && status == LEVEE_OK; v += h->weight.panel_rows) {
+        if (stops(c)) return LEVEE_STOPPED;
         bool last = v + h->weight.panel_rows >= h->vocabulary;
         const float *dlogits = c->logits + v * h->chunk;
         if (dx) {

@@ -76,6 +76,7 @@ static levee_status forward_run(struct backend_state *state, const kernel_call *
     if (bias->present) dtype_convert(DTYPE_F32, decoded_bias, bias->type, bias->data, weight->rows);
     levee_status status = LEVEE_OK;
     for (uint64_t row = 0; row < weight->rows && status == LEVEE_OK; row += p.weight.panel_rows) {
+        if (pass_is_interrupted(call->pass)) return LEVEE_STOPPED;
         const void *panel = panel_fetch(state, &p.weight, weight->data, row, panel_memory);
         bool last = row + p.weight.panel_rows >= weight->rows;
         status = gemm_rows(state->products, last ? &p.last : &p.full, call->pass->tokens, call->in[0].data, panel,
@@ -102,6 +103,7 @@ static levee_status input_run(struct backend_state *state, const kernel_call *ca
     if (p.full.accumulate && !call->in[2].present) memset(dx, 0, call->pass->tokens * weight->cols * sizeof *dx);
     levee_status status = LEVEE_OK;
     for (uint64_t row = 0; row < weight->rows && status == LEVEE_OK; row += p.weight.panel_rows) {
+        if (pass_is_interrupted(call->pass)) return LEVEE_STOPPED;
         const void *panel = panel_fetch(state, &p.weight, weight->data, row, panel_memory);
         bool last = row + p.weight.panel_rows >= weight->rows;
         status = gemm_rows(state->products, last ? &p.last : &p.full, call->pass->tokens, dy + row, panel, NULL, dx,

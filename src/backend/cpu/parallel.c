@@ -13,6 +13,8 @@ typedef struct split {
     void *context;
     uint64_t count, grain, per_thread;
     _Atomic uint64_t next; /* dynamic: where the next range begins */
+    const pass_scalars *pass;
+    atomic_bool stopped; /* dynamic: not all ranges were handed out */
 } split;
 
 static void run_static(void *argument) {
@@ -31,6 +33,11 @@ static void run_dynamic(void *argument) {
     for (;;) {
         uint64_t begin = atomic_fetch_add(&s->next, s->grain);
         if (begin >= s->count) return;
+        /* What is asked for may be taken back meanwhile, so it is remembered that a range is missing. */
+        if (atomic_load(&s->stopped) || pass_is_interrupted(s->pass)) {
+            atomic_store(&s->stopped, true);
+            return;
+        }
         uint64_t end = begin + s->grain < s->count ? begin + s->grain : s->count;
         s->body(s->context, begin, end, thread);
     }
@@ -48,12 +55,12 @@ void parallel_for(const struct backend_state *state, uint64_t count, uint64_t gr
         GOMP_parallel(run_static, &s, state->threads, 0);
 }
 
-void parallel_for_dynamic(const struct backend_state *state, uint64_t count, uint64_t grain, parallel_body *body,
-                          void *context) {
-    if (!count) return;
-    split s = {.body = body, .context = context, .count = count, .grain = grain};
+levee_status parallel_for_dynamic(const struct backend_state *state, const pass_scalars *pass, uint64_t count,
+                                  uint64_t grain, parallel_body *body, void *context) {
+    split s = {.body = body, .context = context, .count = count, .grain = grain, .pass = pass};
     if (state->threads == 1 || count <= grain)
-        body(context, 0, count, 0);
+        run_dynamic(&s);
     else
         GOMP_parallel(run_dynamic, &s, state->threads, 0);
+    return s.stopped ? LEVEE_STOPPED : LEVEE_OK;
 }

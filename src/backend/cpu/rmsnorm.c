@@ -19,6 +19,11 @@ typedef struct norm_rows {
     const kernel_call *call;
 } norm_rows;
 
+/* Groups lie one behind the other, so each is a row of its own, as wide as the weight. */
+static uint64_t group_rows(const kernel_call *call, const kernel_buffer *x, const kernel_buffer *weight) {
+    return call->pass->tokens * (x->cols / weight->cols);
+}
+
 VECTOR_INLINE double dot(const float *a, const float *b, uint64_t count) {
     lanes sum = lanes_of(0.0f);
     uint64_t i = 0;
@@ -30,7 +35,7 @@ VECTOR_INLINE double dot(const float *a, const float *b, uint64_t count) {
 
 VECTOR_INLINE void forward_body(norm_rows *n, uint64_t begin, uint64_t end) {
     const kernel_call *call = n->call;
-    uint64_t cols = call->in[0].cols;
+    uint64_t cols = call->in[1].cols;
     float piece[WEIGHT_PIECE];
     for (uint64_t t = begin; t < end; t++) {
         const float *x = (const float *)call->in[0].data + t * cols;
@@ -49,7 +54,7 @@ VECTOR_PATHS(forward, norm_rows)
 /* dx = inverse * (w dy - x * inverse^2 * mean(w dy x)) */
 VECTOR_INLINE void input_body(norm_rows *n, uint64_t begin, uint64_t end) {
     const kernel_call *call = n->call;
-    uint64_t cols = call->in[1].cols;
+    uint64_t cols = call->in[2].cols;
     float piece[WEIGHT_PIECE], product[WEIGHT_PIECE];
     for (uint64_t t = begin; t < end; t++) {
         const float *dy = (const float *)call->in[0].data + t * cols, *x = (const float *)call->in[1].data + t * cols;
@@ -77,10 +82,10 @@ VECTOR_PATHS(input, norm_rows)
 /* Columns are split between threads: no race, and one order of sums. */
 VECTOR_INLINE void weight_body(norm_rows *n, uint64_t begin, uint64_t end) {
     const kernel_call *call = n->call;
-    uint64_t cols = call->in[1].cols;
+    uint64_t cols = call->out[0].cols, rows = group_rows(call, &call->in[1], &call->out[0]);
     const float *inverse = call->in[2].data;
     float *gradient = call->out[0].data;
-    for (uint64_t t = 0; t < call->pass->tokens; t++) {
+    for (uint64_t t = 0; t < rows; t++) {
         const float *dy = (const float *)call->in[0].data + t * cols, *x = (const float *)call->in[1].data + t * cols;
         for (uint64_t i = begin; i < end; i++) gradient[i] += dy[i] * x[i] * inverse[t];
     }
@@ -102,21 +107,21 @@ static void work(void *context, uint64_t begin, uint64_t end, unsigned thread) {
 static levee_status forward_run(struct backend_state *state, const kernel_call *call, levee_error *error) {
     (void)error;
     norm_work w = {.rows = {call}, .instructions = state->instructions, .body = forward};
-    parallel_for(state, call->pass->tokens, 8, work, &w);
+    parallel_for(state, group_rows(call, &call->in[0], &call->in[1]), 8, work, &w);
     return LEVEE_OK;
 }
 
 static levee_status input_run(struct backend_state *state, const kernel_call *call, levee_error *error) {
     (void)error;
     norm_work w = {.rows = {call}, .instructions = state->instructions, .body = input};
-    parallel_for(state, call->pass->tokens, 8, work, &w);
+    parallel_for(state, group_rows(call, &call->in[1], &call->in[2]), 8, work, &w);
     return LEVEE_OK;
 }
 
 static levee_status weight_run(struct backend_state *state, const kernel_call *call, levee_error *error) {
     (void)error;
     norm_work w = {.rows = {call}, .instructions = state->instructions, .body = weight};
-    parallel_for(state, call->in[1].cols, 16, work, &w);
+    parallel_for(state, call->out[0].cols, 16, work, &w);
     return LEVEE_OK;
 }
 

@@ -39,11 +39,12 @@
             name##_portable(a, begin, end);                                                                          \
     }
 
-enum { VECTOR_LANES = 16 };
+enum { VECTOR_LANES = 8 };
 
-/* Sixteen floats: one AVX-512 register, two of AVX2, four of NEON. */
-typedef float lanes __attribute__((vector_size(64)));
-typedef int32_t integer_lanes __attribute__((vector_size(64)));
+/* Eight floats: one register of AVX2, half of one of AVX-512, two of NEON. A wider type would have no register of its
+ * own in AVX2: compilers then keep each value in memory and compare its floats one by one. */
+typedef float lanes __attribute__((vector_size(32)));
+typedef int32_t integer_lanes __attribute__((vector_size(32)));
 
 VECTOR_INLINE lanes lanes_load(const float *from) {
     lanes v;
@@ -53,9 +54,12 @@ VECTOR_INLINE lanes lanes_load(const float *from) {
 
 VECTOR_INLINE void lanes_store(float *to, lanes v) { memcpy(to, &v, sizeof v); }
 
-VECTOR_INLINE lanes lanes_of(float x) { return (lanes){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+/* 0, 1, 2, ... */
+VECTOR_INLINE integer_lanes lanes_numbers(void) { return (integer_lanes){0, 1, 2, 3, 4, 5, 6, 7}; }
 
-/* The first `count` (< 16) floats, `otherwise` beyond. */
+VECTOR_INLINE lanes lanes_of(float x) { return (lanes){x, x, x, x, x, x, x, x}; }
+
+/* The first `count` (< VECTOR_LANES) floats, `otherwise` beyond. */
 VECTOR_INLINE lanes lanes_load_some(const float *from, uint64_t count, float otherwise) {
     lanes v = lanes_of(otherwise);
     memcpy(&v, from, count * sizeof(float));
