@@ -12,7 +12,7 @@ void batch_clear(batch *b) {
 bool batch_add(batch *b, const uint32_t *ids, const uint8_t *loss_mask, uint32_t count, uint32_t example) {
     if (count < 2) return true;
     uint32_t rows = count - 1;
-    if (rows > b->capacity - b->tokens) return false;
+    if (rows > b->capacity - b->tokens || (b->one_sequence && b->sequences)) return false;
     uint32_t start = b->tokens;
     for (uint32_t t = 0; t < rows; t++) {
         bool counts = loss_mask == NULL || loss_mask[t + 1] != 0;

@@ -15,6 +15,7 @@
  * `tokens` on are not written and mean nothing. */
 typedef struct batch {
     uint32_t capacity;  /* rows that fit */
+    bool one_sequence;  /* that may be added */
     uint32_t tokens;    /* rows that are filled */
     uint32_t sequences; /* that were added */
     uint32_t targets;   /* rows whose label counts in the loss */
@@ -32,7 +33,7 @@ void batch_clear(batch *b);
 /* Adds the `count` tokens of one sequence as example number `example` of the step. With a `loss_mask` [count], row t
  * counts in the loss only if loss_mask[t + 1], the mask of the token that it predicts, is not 0; NULL counts every
  * row. A sequence of fewer than 2 tokens predicts nothing: it is accepted and leaves the batch as it was. Returns
- * false, and leaves the batch as it was, when the rows do not fit. Token ids must be below 2^31. */
+ * false, and leaves the batch as it was, when it has no room. Token ids must be below 2^31. */
 bool batch_add(batch *b, const uint32_t *ids, const uint8_t *loss_mask, uint32_t count, uint32_t example);
 
 #endif

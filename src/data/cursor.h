@@ -14,7 +14,4 @@ typedef struct cursor {
  * `rows` of them are an epoch, which visits every row once in an order of its own. A batch may span two epochs. */
 uint64_t cursor_row(const cursor *position, uint64_t step, uint32_t example);
 
-/* The epoch, from 0, that this example belongs to. */
-uint64_t cursor_epoch(const cursor *position, uint64_t step, uint32_t example);
-
 #endif

@@ -8,18 +8,19 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "data/example.h"
+#include "data/fingerprint.h"
 #include "data/index.h"
 #include "data/rows.h"
 #include "memory/ledger.h"
 
 struct dataset {
-    tokenizer *tokens;
+    example_maker maker; /* the row in hand, before cutting */
     row_reader *source;
     row_index index;
-    token_list ids; /* the tokens of the row in hand, before cutting */
+    row_fields fields;
     uint32_t max_sequence_tokens;
     uint64_t max_row_bytes;
-    bool append_eos;
     char source_path[FILE_PATH_BYTES];
     char index_path[FILE_PATH_BYTES];
 };
@@ -77,76 +78,20 @@ static levee_status find_files(dataset *d, const dataset_options *options, levee
     return file_make_directory(options->index_directory, error);
 }
 
-/* Tokenises a row into d->ids, whole. */
-static levee_status encode(dataset *d, const char *text, uint64_t bytes, levee_error *error) {
-    token_list *ids = &d->ids;
-    ids->count = 0;
-    levee_status status = tokenizer_encode(d->tokens, text, bytes, true, ids, error);
-    if (status != LEVEE_OK) return status;
-    int64_t eos = tokenizer_eos(d->tokens);
-    if (!d->append_eos || eos < 0 || (ids->count > 0 && ids->ids[ids->count - 1] == (uint32_t)eos)) return LEVEE_OK;
-    return token_list_add(ids, (uint32_t)eos, error);
-}
-
 static uint32_t count_after_cutting(const dataset *d) {
-    return d->ids.count > d->max_sequence_tokens ? d->max_sequence_tokens : (uint32_t)d->ids.count;
+    return d->maker.ids.count > d->max_sequence_tokens ? d->max_sequence_tokens : (uint32_t)d->maker.ids.count;
 }
 
 static uint64_t hash_ids(const dataset *d, uint64_t seed) {
-    return XXH64(d->ids.ids, count_after_cutting(d) * sizeof d->ids.ids[0], seed);
+    return XXH64(d->maker.ids.ids, count_after_cutting(d) * sizeof d->maker.ids.ids[0], seed);
 }
 
-/* Folds the tokens of a text into *hash. A text that the tokenizer refuses counts as one without tokens. */
-static levee_status hash_text(dataset *d, const char *text, uint64_t bytes, uint64_t *hash, levee_error *error) {
-    levee_status status = encode(d, text, bytes, error);
-    if (status != LEVEE_OK && status != LEVEE_BAD_DATA) return status;
-    uint64_t count = status == LEVEE_OK ? d->ids.count : 0;
-    *hash = count ? XXH64(d->ids.ids, count * sizeof d->ids.ids[0], *hash) : *hash + 1;
-    return LEVEE_OK;
-}
-
-/* Folds what every token stands for, and how that text is tokenised again, into *hash; a few tokens at a time, so
- * that it takes little memory. */
-static levee_status hash_vocabulary(dataset *d, uint64_t *hash, levee_error *error) {
-    enum { SLICE = 256 };
-    uint32_t slice[SLICE], size = tokenizer_vocabulary_size(d->tokens);
-    for (uint32_t first = 0; first < size; first += SLICE) {
-        uint32_t count = size - first < SLICE ? size - first : SLICE;
-        for (uint32_t i = 0; i < count; i++) slice[i] = first + i;
-        char *text = NULL;
-        uint64_t bytes = 0;
-        levee_status status = tokenizer_decode(d->tokens, slice, count, false, &text, &bytes, error);
-        if (status == LEVEE_OK) {
-            *hash = XXH64(text, bytes, *hash);
-            status = hash_text(d, text, bytes, hash, error);
-        }
-        ledger_free(text);
-        if (status != LEVEE_OK) return status;
-    }
-    return LEVEE_OK;
-}
-
-/* Tells tokenizers apart by what they do: with their own vocabulary, and with a text that has what they treat
- * differently: words, case, digits, white space, contractions, marks that combine, scripts without spaces, symbols
- * outside the basic plane. A difference that none of this shows is left to the sample of rows, and to dataset_read,
- * which compares lengths. */
-static levee_status fingerprint_tokenizer(dataset *d, uint64_t *fingerprint, levee_error *error) {
-    static const char probe[] =
-        "The quick brown fox jumps over the lazy dog.\n\n  It's 1234567890 o'clock; WE'LL see\r\n"
-        "\tdef f(x): return x**2 != -0.5e-3  # <b>tag</b> {\"key\": [1, 22, 333]}   \n"
-        "na\xC3\xAFve cafe\xCC\x81 \xC3\x9C"
-        "bergr\xC3\xB6\xC3\x9F"
-        "e \xCE\xBB\xCF\x8C\xCE\xB3\xCE\xBF\xCF\x82 "
-        "\xD0\xBC\xD0\xB8\xD1\x80 \xD7\xA9\xD7\x9C\xD7\x95\xD7\x9D "
-        "\xE0\xA4\xA8\xE0\xA4\xAE\xE0\xA4\xB8\xE0\xA5\x8D\xE0\xA4\xA4\xE0\xA5\x87 "
-        "\xE4\xBD\xA0\xE5\xA5\xBD\xE4\xB8\x96\xE7\x95\x8C \xE3\x81\x93\xE3\x82\x93 "
-        "\xF0\x9F\x99\x82\xE2\x80\x94\xEF\xAC\x81\xC2\xA0 ";
-    uint64_t facts[] = {0, (uint64_t)tokenizer_bos(d->tokens), (uint64_t)tokenizer_eos(d->tokens),
-                        tokenizer_vocabulary_size(d->tokens)};
-    levee_status status = hash_text(d, probe, sizeof probe - 1, &facts[0], error);
-    if (status == LEVEE_OK) status = hash_vocabulary(d, &facts[0], error);
-    *fingerprint = XXH64(facts, sizeof facts, 0);
-    return status;
+/* Tokens of the row in hand that count in the loss. */
+static uint32_t count_targets(const dataset *d) {
+    uint32_t tokens = count_after_cutting(d), targets = 0;
+    if (!d->maker.mask) return tokens ? tokens - 1 : 0;
+    for (uint32_t i = 1; i < tokens; i++) targets += d->maker.mask[i];
+    return targets;
 }
 
 /* Rows 0, 1, 2, 4, 8, ... are the sample: few, spread, and known while the rows go by. */
@@ -159,20 +104,33 @@ static bool sample_matches(dataset *d) {
         const index_entry *entry = &d->index.entries[number];
         text_row current;
         if (rows_read(d->source, entry->offset, entry->bytes, &current, NULL) != LEVEE_OK) return false;
-        if (encode(d, current.text, current.text_bytes, NULL) != LEVEE_OK) return false;
+        if (example_make(&d->maker, &current.content, NULL) != LEVEE_OK) return false;
         hash = hash_ids(d, hash);
     }
     return hash == d->index.totals.sample_hash;
 }
 
+/* Whether the chat template is the one that the index was made with. */
+static bool template_matches(const dataset *d) {
+    return example_template_hash(&d->maker) == d->index.totals.template_hash;
+}
+
 /* Books one row in the totals; true when it gets an entry. */
 static bool count_row(const dataset *d, const text_row *current, index_totals *totals, index_entry *entry) {
-    uint64_t uncut = d->ids.count;
-    *entry = (index_entry){.offset = current->offset, .bytes = current->bytes, .tokens = count_after_cutting(d)};
+    uint64_t uncut = d->maker.ids.count;
+    *entry = (index_entry){.offset = current->offset,
+                           .bytes = current->bytes,
+                           .tokens = count_after_cutting(d),
+                           .targets = count_targets(d)};
     if (current->parse_bytes > totals->most_parse_bytes) totals->most_parse_bytes = current->parse_bytes;
     if (uncut > totals->longest_uncut) totals->longest_uncut = uncut;
     if (uncut < 2) {
         totals->short_rows++;
+        return false;
+    }
+    totals->hidden_rows += d->maker.hidden_turns > 0;
+    if (!entry->targets) {
+        totals->untrained_rows++;
         return false;
     }
     if (entry->bytes > totals->longest_bytes) totals->longest_bytes = entry->bytes;
@@ -180,6 +138,7 @@ static bool count_row(const dataset *d, const text_row *current, index_totals *t
     if (is_in_sample(totals->rows)) totals->sample_hash = hash_ids(d, totals->sample_hash);
     totals->cut_rows += uncut > entry->tokens;
     totals->tokens += entry->tokens;
+    totals->targets += entry->targets;
     totals->rows++;
     return true;
 }
@@ -189,8 +148,8 @@ static levee_status index_rows(dataset *d, row_reader *walk, index_writer *write
     for (;;) {
         text_row current;
         levee_status status = rows_next(walk, &current, error);
-        if (status != LEVEE_OK || !current.text) return status;
-        status = encode(d, current.text, current.text_bytes, error);
+        if (status != LEVEE_OK || !current.content.kind) return status;
+        status = example_make(&d->maker, &current.content, error);
         if (status != LEVEE_OK) {
             error_context(error, "%s: line %" PRIu64, d->source_path, current.line);
             return status;
@@ -213,6 +172,14 @@ static levee_status refuse_useless(const dataset *d, const row_reader *walk, con
                          d->source_path);
     }
     if (totals->rows > 0) return LEVEE_OK;
+    if (totals->untrained_rows > 0) {
+        return error_set(
+            error, LEVEE_BAD_DATA,
+            "%s: none of its %" PRIu64
+            " rows has a token to learn: --mask-prompt leaves only what the role \"assistant\" says, within "
+            "the first --max-seq-length tokens; check the roles, or raise that",
+            d->source_path, totals->untrained_rows + totals->short_rows);
+    }
     if (totals->short_rows > 0) {
         return error_set(error, LEVEE_BAD_DATA,
                          "%s: none of its %" PRIu64
@@ -232,13 +199,20 @@ static levee_status build_index(dataset *d, const index_key *key, levee_error *e
     index_writer *writer = NULL;
     index_totals totals = {0};
     levee_status status = rows_open(&walk, d->source_path, d->max_row_bytes, error);
+    if (status == LEVEE_OK) rows_name_fields(walk, &d->fields);
+    d->maker.now_seconds = 0;
+    d->maker.told_time = false;
     if (status == LEVEE_OK) status = index_writer_open(&writer, d->index_path, error);
     if (status == LEVEE_OK) status = index_rows(d, walk, writer, &totals, error);
     if (status == LEVEE_OK) status = refuse_useless(d, walk, key, &totals, error);
-    if (status == LEVEE_OK) status = index_writer_commit(writer, key, &totals, error);
+    totals.scratch = tokenizer_room_taken(d->maker.tokens);
+    totals.room = example_room_taken(&d->maker);
+    totals.template_hash = example_template_hash(&d->maker);
+    int64_t made_seconds = d->maker.told_time ? d->maker.now_seconds : 0;
+    if (status == LEVEE_OK) status = index_writer_commit(writer, key, &totals, made_seconds, error);
     index_writer_close(writer);
     rows_close(walk);
-    token_list_free(&d->ids);
+    example_release(&d->maker);
     return status;
 }
 
@@ -246,28 +220,38 @@ static levee_status build_index(dataset *d, const index_key *key, levee_error *e
 static levee_status reserve(dataset *d, levee_error *error) {
     levee_status status =
         rows_reserve(d->source, d->index.totals.longest_bytes, d->index.totals.most_parse_bytes, error);
+    if (status == LEVEE_OK) status = tokenizer_reserve(d->maker.tokens, &d->index.totals.scratch, error);
     if (status != LEVEE_OK) return status;
-    uint64_t capacity = d->index.totals.longest_uncut;
-    uint32_t *ids = ledger_alloc_array(LEVEE_DATA, capacity, sizeof *ids);
-    if (!ids) return error_out_of_memory(error, "the tokens of the longest row", capacity * sizeof *ids);
-    token_list_free(&d->ids);
-    d->ids = (token_list){.ids = ids, .capacity = capacity};
-    return LEVEE_OK;
+    d->maker.now_seconds = d->index.made_seconds;
+    return example_reserve(&d->maker, &d->index.totals.room, d->index.totals.longest_uncut, error);
+}
+
+static uint64_t hash_fields(const row_fields *fields) {
+    const char *names[] = {fields->text, fields->prompt, fields->completion, fields->chat};
+    uint64_t hash = 0;
+    for (unsigned i = 0; i < 4; i++) hash = XXH64(names[i], strlen(names[i]) + 1, hash);
+    return hash;
 }
 
 static levee_status open_index(dataset *d, levee_error *error) {
     index_key key = {
         .max_row_bytes = d->max_row_bytes,
         .max_sequence_tokens = d->max_sequence_tokens,
-        .append_eos = d->append_eos,
+        .append_eos = d->maker.append_eos,
+        .fields_hash = hash_fields(&d->fields),
+        .mask_prompt = d->maker.mask_prompt,
     };
     levee_status status = rows_source(d->source, &key.source_bytes, &key.source_modified_ns, error);
-    if (status == LEVEE_OK) status = fingerprint_tokenizer(d, &key.tokenizer_fingerprint, error);
+    if (status == LEVEE_OK) status = fingerprint_tokenizer(&d->maker, &key.tokenizer_fingerprint, error);
     if (status != LEVEE_OK) return status;
     if (index_open(&d->index, d->index_path, &key)) {
         status = reserve(d, error);
-        if (status != LEVEE_OK || sample_matches(d)) return status;
+        /* A template that is gone is found out by the rows that need it. */
+        if ((status != LEVEE_OK && status != LEVEE_BAD_DATA) ||
+            (status == LEVEE_OK && template_matches(d) && sample_matches(d)))
+            return status;
         index_close(&d->index);
+        example_release(&d->maker);
     }
     status = build_index(d, &key, error);
     if (status != LEVEE_OK) return status;
@@ -276,6 +260,14 @@ static levee_status open_index(dataset *d, levee_error *error) {
                          d->index_path);
     }
     return reserve(d, error);
+}
+
+static void set_usual_fields(row_fields *fields) {
+    const row_fields usual = row_fields_usual();
+    if (!fields->text) fields->text = usual.text;
+    if (!fields->prompt) fields->prompt = usual.prompt;
+    if (!fields->completion) fields->completion = usual.completion;
+    if (!fields->chat) fields->chat = usual.chat;
 }
 
 levee_status dataset_open(dataset **result, const dataset_options *options, tokenizer *tokens, levee_error *error) {
@@ -287,12 +279,17 @@ levee_status dataset_open(dataset **result, const dataset_options *options, toke
     }
     dataset *d = ledger_alloc(LEVEE_DATA, sizeof *d);
     if (!d) return error_out_of_memory(error, "the data set", sizeof *d);
-    d->tokens = tokens;
+    d->maker = (example_maker){.tokens = tokens,
+                               .model_directory = options->model_directory,
+                               .append_eos = options->append_eos,
+                               .mask_prompt = options->mask_prompt};
+    d->fields = options->fields;
+    set_usual_fields(&d->fields);
     d->max_sequence_tokens = options->max_sequence_tokens;
     d->max_row_bytes = options->max_row_bytes;
-    d->append_eos = options->append_eos;
     levee_status status = find_files(d, options, error);
     if (status == LEVEE_OK) status = rows_open(&d->source, d->source_path, d->max_row_bytes, error);
+    if (status == LEVEE_OK) rows_name_fields(d->source, &d->fields);
     if (status == LEVEE_OK) status = open_index(d, error);
     if (status != LEVEE_OK) {
         dataset_close(d);
@@ -304,7 +301,7 @@ levee_status dataset_open(dataset **result, const dataset_options *options, toke
 
 void dataset_close(dataset *d) {
     if (!d) return;
-    token_list_free(&d->ids);
+    example_release(&d->maker);
     index_close(&d->index);
     rows_close(d->source);
     ledger_free(d);
@@ -316,11 +313,27 @@ uint64_t dataset_short_rows(const dataset *d) { return d->index.totals.short_row
 
 uint64_t dataset_cut_rows(const dataset *d) { return d->index.totals.cut_rows; }
 
+uint64_t dataset_untrained_rows(const dataset *d) { return d->index.totals.untrained_rows; }
+
+uint64_t dataset_hidden_rows(const dataset *d) { return d->index.totals.hidden_rows; }
+
+uint64_t dataset_targets(const dataset *d) { return d->index.totals.targets; }
+
+uint32_t dataset_row_targets(const dataset *d, uint64_t number) { return d->index.entries[number].targets; }
+
+const uint8_t *dataset_loss_mask(const dataset *d) { return d->maker.mask; }
+
 uint64_t dataset_tokens(const dataset *d) { return d->index.totals.tokens; }
 
 uint32_t dataset_longest(const dataset *d) { return d->index.totals.longest; }
 
 uint32_t dataset_row_tokens(const dataset *d, uint64_t number) { return d->index.entries[number].tokens; }
+
+uint64_t dataset_fingerprint(const dataset *d) { return d->index.content_hash; }
+
+levee_status dataset_row_line(dataset *d, uint64_t number, uint64_t *line, levee_error *error) {
+    return rows_line(d->source, d->index.entries[number].offset, line, error);
+}
 
 levee_status dataset_read(dataset *d, uint64_t number, uint32_t *ids, uint32_t *count, levee_error *error) {
     *count = 0;
@@ -332,19 +345,19 @@ levee_status dataset_read(dataset *d, uint64_t number, uint32_t *ids, uint32_t *
     text_row current;
     levee_status status = rows_read(d->source, entry->offset, entry->bytes, &current, error);
     if (status != LEVEE_OK) return status;
-    status = encode(d, current.text, current.text_bytes, error);
+    status = example_make(&d->maker, &current.content, error);
     if (status != LEVEE_OK) {
         error_context(error, "%s: byte %" PRIu64, d->source_path, entry->offset);
         return status;
     }
     uint32_t tokens = count_after_cutting(d);
-    if (tokens != entry->tokens) {
+    if (tokens != entry->tokens || count_targets(d) != entry->targets) {
         return error_set(error, LEVEE_BAD_DATA,
                          "%s: byte %" PRIu64
                          ": the row has other tokens than when %s was made; remove that and start again",
                          d->source_path, entry->offset, d->index_path);
     }
-    memcpy(ids, d->ids.ids, tokens * sizeof ids[0]);
+    memcpy(ids, d->maker.ids.ids, tokens * sizeof ids[0]);
     *count = tokens;
     return LEVEE_OK;
 }

@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "memory/ledger.h"
 
-enum { INDEX_VERSION = 2, BUFFERED_ENTRIES = 4096 };
+enum { INDEX_VERSION = 4, BUFFERED_ENTRIES = 4096 };
 
 static const uint64_t index_magic = UINT64_C(0x58444e494556454c); /* "LEVEINDX" on a little-endian machine */
 
@@ -27,20 +27,24 @@ static uint64_t hash_of_summary(const index_summary *summary) {
 
 /* The rows lie in the source, one after another, and their tokens add up. */
 static bool entries_are_sound(const index_entry *entries, const index_key *key, const index_totals *totals) {
-    uint64_t end = 0, tokens = 0;
+    uint64_t end = 0, tokens = 0, targets = 0;
     for (uint64_t i = 0; i < totals->rows; i++) {
         const index_entry *entry = &entries[i];
         bool inside = entry->offset >= end && entry->offset <= key->source_bytes &&
                       entry->bytes <= key->source_bytes - entry->offset && entry->bytes <= totals->longest_bytes;
         if (!inside || entry->tokens < 2 || entry->tokens > totals->longest) return false;
+        if (!entry->targets || entry->targets >= entry->tokens) return false;
         end = entry->offset + entry->bytes;
         tokens += entry->tokens;
+        targets += entry->targets;
     }
-    return tokens == totals->tokens && totals->longest <= key->max_sequence_tokens &&
+    return tokens == totals->tokens && targets == totals->targets && totals->longest <= key->max_sequence_tokens &&
            totals->longest <= totals->longest_uncut && totals->longest_bytes <= key->max_row_bytes;
 }
 
-static bool is_usable(const file_mapping *mapping, const index_key *key, index_totals *totals) {
+static bool is_usable(row_index *index, const index_key *key) {
+    const file_mapping *mapping = &index->mapping;
+    index_totals *totals = &index->totals;
     index_summary summary;
     if (mapping->bytes < sizeof summary) return false;
     uint64_t entries_bytes = mapping->bytes - sizeof summary;
@@ -55,13 +59,15 @@ static bool is_usable(const file_mapping *mapping, const index_key *key, index_t
     }
     if (summary.entries_hash != XXH64(mapping->data, entries_bytes, 0)) return false;
     *totals = summary.totals;
+    index->made_seconds = summary.made_seconds;
+    index->content_hash = XXH64(totals, sizeof *totals, summary.entries_hash);
     return entries_are_sound((const index_entry *)(const void *)mapping->data, key, totals);
 }
 
 bool index_open(row_index *index, const char *path, const index_key *key) {
     *index = (row_index){0};
     if (file_map(&index->mapping, path, NULL) != LEVEE_OK) return false;
-    if (!is_usable(&index->mapping, key, &index->totals)) {
+    if (!is_usable(index, key)) {
         index_close(index);
         return false;
     }
@@ -101,7 +107,7 @@ levee_status index_writer_add(index_writer *w, const index_entry *entry, levee_e
 }
 
 levee_status index_writer_commit(index_writer *w, const index_key *key, const index_totals *totals,
-                                 levee_error *error) {
+                                 int64_t made_seconds, levee_error *error) {
     levee_status status = write_buffered(w, error);
     if (status != LEVEE_OK) return status;
     index_summary summary = {
@@ -110,6 +116,7 @@ levee_status index_writer_commit(index_writer *w, const index_key *key, const in
         .summary_bytes = sizeof summary,
         .key = *key,
         .totals = *totals,
+        .made_seconds = made_seconds,
         .entries_hash = XXH64_digest(&w->hash),
     };
     summary.summary_hash = hash_of_summary(&summary);

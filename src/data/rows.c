@@ -1,16 +1,13 @@
 /* Rows of text out of a file, through a bounded buffer: see rows.h. */
 #include "data/rows.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "memory/json.h"
 #include "memory/ledger.h"
 #include "memory/pool.h"
@@ -32,11 +29,13 @@ struct row_reader {
     char *chunk; /* [CHUNK_BYTES], from the first rows_next on */
     uint64_t chunk_offset, chunk_filled, chunk_used;
     uint64_t line; /* number of the line that is read next */
+    bool within;   /* a line that is too long, and was given up */
 
     char *held; /* [capacity], the raw bytes of the current row */
     uint64_t held_bytes, capacity;
 
-    pool json; /* of the current row, because its text points into it */
+    row_fields fields;
+    pool json; /* of the current row, because its content points into it */
 };
 
 static bool is_white(char byte) { return byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n'; }
@@ -77,18 +76,7 @@ static bool ends_with(const char *text, const char *ending) {
 /* Reads until `bytes` are there or the file ends; *filled says how many came. */
 static levee_status read_at(const row_reader *r, char *to, uint64_t bytes, uint64_t offset, uint64_t *filled,
                             levee_error *error) {
-    *filled = 0;
-    while (*filled < bytes) {
-        ssize_t count = pread(r->file, to + *filled, bytes - *filled, (off_t)(offset + *filled));
-        if (count < 0 && errno == EINTR) continue;
-        if (count < 0) {
-            return error_set(error, LEVEE_IO_ERROR, "%s: byte %" PRIu64 ": cannot be read: %s", r->path,
-                             offset + *filled, strerror(errno));
-        }
-        if (count == 0) break;
-        *filled += (uint64_t)count;
-    }
-    return LEVEE_OK;
+    return file_read_at(r->file, r->path, to, bytes, offset, filled, error);
 }
 
 levee_status rows_open(row_reader **result, const char *path, uint64_t max_row_bytes, levee_error *error) {
@@ -102,6 +90,7 @@ levee_status rows_open(row_reader **result, const char *path, uint64_t max_row_b
     r->file = -1;
     r->max_row_bytes = max_row_bytes;
     r->line = 1;
+    r->fields = row_fields_usual();
     r->paragraphs = ends_with(path, ".txt");
     r->path = ledger_text(LEVEE_DATA, path);
     levee_status status = LEVEE_OK;
@@ -109,22 +98,13 @@ levee_status rows_open(row_reader **result, const char *path, uint64_t max_row_b
         status = error_out_of_memory(error, path, strlen(path) + 1);
         goto fail;
     }
-    r->file = open(path, O_RDONLY | O_CLOEXEC);
-    if (r->file < 0) {
-        status =
-            error_set(error, LEVEE_MISSING_INPUT, "%s: cannot be opened: %s; check --data", path, strerror(errno));
-        goto fail;
-    }
-    struct stat about;
-    if (fstat(r->file, &about) != 0 || !S_ISREG(about.st_mode)) {
-        status = error_set(error, LEVEE_MISSING_INPUT,
-                           "%s: is not a regular file; rows are read more than once, so "
-                           "save them in a file",
-                           path);
+    uint64_t bytes, filled;
+    status = file_open(path, &r->file, &bytes, error); /* rows are read more than once, so a regular one is needed */
+    if (status != LEVEE_OK) {
+        error_context(error, "--data");
         goto fail;
     }
     char mark[BYTE_ORDER_MARK_BYTES];
-    uint64_t filled;
     status = read_at(r, mark, BYTE_ORDER_MARK_BYTES, 0, &filled, error);
     if (status != LEVEE_OK) goto fail;
     if (filled == BYTE_ORDER_MARK_BYTES && memcmp(mark, "\xEF\xBB\xBF", BYTE_ORDER_MARK_BYTES) == 0) {
@@ -137,10 +117,12 @@ fail:
     return status;
 }
 
+void rows_name_fields(row_reader *r, const row_fields *fields) { r->fields = *fields; }
+
 void rows_close(row_reader *r) {
     if (!r) return;
     pool_close(&r->json);
-    if (r->file >= 0) close(r->file);
+    file_close(r->file);
     ledger_free(r->held);
     ledger_free(r->chunk);
     ledger_free(r->path);
@@ -148,13 +130,7 @@ void rows_close(row_reader *r) {
 }
 
 levee_status rows_source(const row_reader *r, uint64_t *bytes, int64_t *modified_ns, levee_error *error) {
-    struct stat about;
-    if (fstat(r->file, &about) != 0) {
-        return error_set(error, LEVEE_IO_ERROR, "%s: cannot be examined: %s", r->path, strerror(errno));
-    }
-    *bytes = (uint64_t)about.st_size;
-    *modified_ns = (int64_t)about.st_mtim.tv_sec * 1000000000 + about.st_mtim.tv_nsec;
-    return LEVEE_OK;
+    return file_identify(r->file, r->path, bytes, modified_ns, error);
 }
 
 static levee_status make_room(row_reader *r, uint64_t bytes, levee_error *error) {
@@ -187,28 +163,49 @@ static levee_status hold(row_reader *r, const char *bytes, uint64_t count, levee
     return LEVEE_OK;
 }
 
+/* Reads on when all of the chunk was used; it is empty then at the end of the file. */
+static levee_status fill_chunk(row_reader *r, levee_error *error) {
+    if (r->chunk_used < r->chunk_filled) return LEVEE_OK;
+    r->chunk_offset += r->chunk_filled;
+    r->chunk_used = 0;
+    r->chunk_filled = 0;
+    return read_at(r, r->chunk, CHUNK_BYTES, r->chunk_offset, &r->chunk_filled, error);
+}
+
+/* Passes over the rest of a line that was given up. */
+static levee_status leave_line(row_reader *r, levee_error *error) {
+    while (r->within) {
+        levee_status status = fill_chunk(r, error);
+        if (status != LEVEE_OK || r->chunk_filled == 0) return status;
+        const char *from = r->chunk + r->chunk_used;
+        const char *end = memchr(from, '\n', r->chunk_filled - r->chunk_used);
+        r->chunk_used = end ? (uint64_t)(end - r->chunk) + 1 : r->chunk_filled;
+        r->within = !end;
+        if (end) r->line++;
+    }
+    return LEVEE_OK;
+}
+
 /* Appends the next line, with its line end, to the held bytes. Nothing is appended at the end of the file. `place` is
  * the row that the line would belong to, for messages. */
 static levee_status hold_line(row_reader *r, const text_row *place, levee_error *error) {
     for (;;) {
-        if (r->chunk_used == r->chunk_filled) {
-            r->chunk_offset += r->chunk_filled;
-            r->chunk_used = 0;
-            r->chunk_filled = 0;
-            levee_status status = read_at(r, r->chunk, CHUNK_BYTES, r->chunk_offset, &r->chunk_filled, error);
-            if (status != LEVEE_OK) return status;
-            if (r->chunk_filled == 0) return LEVEE_OK;
-        }
+        levee_status status = fill_chunk(r, error);
+        if (status != LEVEE_OK || r->chunk_filled == 0) return status;
         const char *from = r->chunk + r->chunk_used;
         uint64_t left = r->chunk_filled - r->chunk_used;
         const char *end = memchr(from, '\n', left);
         uint64_t count = end ? (uint64_t)(end - from) + 1 : left;
-        levee_status status = hold(r, from, count, error);
+        status = hold(r, from, count, error);
         if (status != LEVEE_OK) return status;
         r->chunk_used += count;
         /* White space that turns out to end the row is not part of it, but must not fill memory either. */
         bool too_much = r->held_bytes > r->max_row_bytes + CHUNK_BYTES;
-        if (too_much || trimmed(r->held, r->held_bytes) > r->max_row_bytes) return too_long(r, place, error);
+        if (too_much || trimmed(r->held, r->held_bytes) > r->max_row_bytes) {
+            r->within = !end;
+            if (end) r->line++;
+            return too_long(r, place, error);
+        }
         if (end) {
             r->line++;
             return LEVEE_OK;
@@ -226,82 +223,52 @@ static uint64_t unify_line_ends(char *text, uint64_t bytes) {
     return kept;
 }
 
-static const char *json_type_name(const json_t *value) {
-    switch (json_typeof(value)) {
-    case JSON_OBJECT:
-        return "an object";
-    case JSON_ARRAY:
-        return "an array";
-    case JSON_STRING:
-        return "a string";
-    case JSON_INTEGER:
-    case JSON_REAL:
-        return "a number";
-    case JSON_TRUE:
-    case JSON_FALSE:
-        return "true or false";
-    case JSON_NULL:
-        break;
-    }
-    return "null";
-}
-
-/* Takes the text out of the parsed object, or says why there is none. */
-static levee_status text_of_object(const row_reader *r, const json_t *object, text_row *current, levee_error *error) {
-    if (!json_is_object(object)) {
-        return bad_row(r, current, error, "the row is %s, not an object; write it as {\"text\": \"...\"}",
-                       json_type_name(object));
-    }
-    const json_t *text = json_object_get(object, "text");
-    if (json_is_string(text)) {
-        current->text = json_string_value(text);
-        current->text_bytes = json_string_length(text);
-        return LEVEE_OK;
-    }
-    if (text) {
-        return bad_row(r, current, error, "\"text\" is %s, not a string; write it as {\"text\": \"...\"}",
-                       json_type_name(text));
-    }
-    const char *shape = json_object_get(object, "messages")     ? "{\"messages\"}"
-                        : json_object_get(object, "prompt")     ? "{\"prompt\", \"completion\"}"
-                        : json_object_get(object, "completion") ? "{\"prompt\", \"completion\"}"
-                                                                : NULL;
-    if (shape) {
-        return bad_row(r, current, error,
-                       "this is a %s row, but only {\"text\"} rows are read; write it out as {\"text\": \"...\"}",
-                       shape);
-    }
-    return bad_row(r, current, error, "the row has no field \"text\"; write it as {\"text\": \"...\"}");
+/* Parses with whole numbers as they are, which a chat template can tell from others; or, where one is too large for
+ * 64 bits, with all numbers as reals, since it may stand in a field that nobody reads. */
+static const json_t *parse_numbers(row_reader *r, const text_row *current, bool *reals, json_error_t *problem) {
+    const size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL;
+    *reals = false;
+    const json_t *object = json_parse(r->held, current->bytes, flags, problem);
+    if (object || json_error_code(problem) != json_error_numeric_overflow) return object;
+    *reals = true;
+    pool_leave();
+    pool_empty(&r->json);
+    pool_enter(&r->json);
+    return json_parse(r->held, current->bytes, flags | JSON_DECODE_INT_AS_REAL, problem);
 }
 
 /* Parses the held bytes, in memory that is there before the parser starts. */
 static levee_status parse_json(row_reader *r, text_row *current, levee_error *error) {
-    current->parse_bytes = json_parse_bytes(r->held, current->bytes);
+    current->parse_bytes = json_parse_bytes(r->held, current->bytes) + ROW_SHAPE_BYTES;
     levee_status status = pool_reserve(&r->json, current->parse_bytes, error);
     if (status != LEVEE_OK) return error_context(error, "%s", r->path);
-    /* Numbers as reals: a field that we do not read may hold an integer of any size. */
     json_error_t problem;
+    bool reals;
+    char wrong[LEVEE_ERROR_BYTES / 2] = "";
     pool_enter(&r->json);
-    const json_t *object =
-        json_loadb(r->held, current->bytes, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &problem);
+    const json_t *object = parse_numbers(r, current, &reals, &problem);
+    if (object) row_content_read(&current->content, object, &r->fields, wrong, sizeof wrong);
     pool_leave();
-    if (object) return text_of_object(r, object, current, error);
+    if (object && *wrong) return bad_row(r, current, error, "%s", wrong);
+    if (object && reals && current->content.kind == ROW_CHAT)
+        return bad_row(r, current, error, "a whole number does not fit 64 bits; write it as a text");
+    if (object) return LEVEE_OK;
     if (json_error_code(&problem) == json_error_out_of_memory)
         return error_out_of_memory(error, r->path, current->parse_bytes);
     return bad_row(r, current, error, "is not JSON: %s (column %d); write one object per line, {\"text\": \"...\"}",
                    problem.text, problem.column);
 }
 
-/* Turns the held bytes [0, current->bytes) into the row's text. */
-static levee_status extract_text(row_reader *r, text_row *current, levee_error *error) {
+/* Turns the held bytes [0, current->bytes) into the row's content. */
+static levee_status extract_content(row_reader *r, text_row *current, levee_error *error) {
     uint64_t valid;
     if (!utf8_is_valid(r->held, current->bytes, &valid)) {
         return bad_row(r, current, error, "byte %" PRIu64 " of the row (0x%02X) is not UTF-8; save the file as UTF-8",
                        valid + 1, (unsigned char)r->held[valid]);
     }
     if (r->paragraphs) {
-        current->text = r->held;
-        current->text_bytes = unify_line_ends(r->held, current->bytes);
+        uint64_t bytes = unify_line_ends(r->held, current->bytes);
+        current->content = (row_content){.kind = ROW_TEXT, .text = r->held, .text_bytes = bytes};
         return LEVEE_OK;
     }
     return parse_json(r, current, error);
@@ -317,6 +284,8 @@ levee_status rows_next(row_reader *r, text_row *next, levee_error *error) {
     *next = (text_row){0};
     if (!r->chunk) r->chunk = ledger_alloc(LEVEE_IO, CHUNK_BYTES);
     if (!r->chunk) return error_out_of_memory(error, r->path, CHUNK_BYTES);
+    levee_status left = leave_line(r, error);
+    if (left != LEVEE_OK) return left;
     for (;;) {
         uint64_t before = r->held_bytes;
         if (before == 0) {
@@ -335,7 +304,7 @@ levee_status rows_next(row_reader *r, text_row *next, levee_error *error) {
         if (blank || !r->paragraphs) break;
     }
     next->bytes = (uint32_t)trimmed(r->held, r->held_bytes);
-    return extract_text(r, next, error);
+    return extract_content(r, next, error);
 }
 
 levee_status rows_read(row_reader *r, uint64_t offset, uint32_t bytes, text_row *read, levee_error *error) {
@@ -350,5 +319,19 @@ levee_status rows_read(row_reader *r, uint64_t offset, uint32_t bytes, text_row 
         return bad_row(r, read, error,
                        "the file ends within the row; it has changed while it was in use, start again");
     }
-    return extract_text(r, read, error);
+    return extract_content(r, read, error);
+}
+
+levee_status rows_line(const row_reader *r, uint64_t offset, uint64_t *line, levee_error *error) {
+    char piece[16 * 1024];
+    uint64_t filled;
+    *line = 1;
+    for (uint64_t done = 0; done < offset; done += filled) {
+        uint64_t left = offset - done;
+        levee_status status = read_at(r, piece, left < sizeof piece ? left : sizeof piece, done, &filled, error);
+        if (status != LEVEE_OK) return status;
+        if (!filled) break;
+        for (uint64_t i = 0; i < filled; i++) *line += piece[i] == '\n';
+    }
+    return LEVEE_OK;
 }

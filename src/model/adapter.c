@@ -1,4 +1,4 @@
-/* PEFT's LoRA adapters: see adapter.h. */
+/* LoRA and DoRA adapters: see adapter.h. */
 #include "model/adapter.h"
 
 #include <math.h>
@@ -8,18 +8,21 @@
 #include "base/error.h"
 #include "memory/json.h"
 #include "memory/pool.h"
+#include "model/adapter_mlx.h"
+#include "model/family.h"
 
 static const char config_name[] = "adapter_config.json";
 static const char tensors_name[] = "adapter_model.safetensors";
+static const char mlx_tensors_name[] = "adapters.safetensors";
 
-enum { MOST_RANK = 4096, MOST_LAYERS = 4096 };
+enum { MOST_LAYERS = 4096 };
 
 /* Present with another value than the one that stands for "not used". */
 static bool is_set(const json_reader *r, const char *key) {
-    const json_t *value = json_find(r, key);
-    if (!value || json_is_false(value)) return false;
-    if (json_is_object(value)) return json_object_size(value) > 0;
-    if (json_is_array(value)) return json_array_size(value) > 0;
+    const json_t *given = json_find(r, key);
+    if (!given || json_is_false(given)) return false;
+    if (json_is_object(given)) return json_object_size(given) > 0;
+    if (json_is_array(given)) return json_array_size(given) > 0;
     return true;
 }
 
@@ -37,21 +40,33 @@ static void refuse_changed_base(json_reader *r) {
 }
 
 static void refuse_other_adapters(json_reader *r) {
-    static const char *const unsupported[] = {"use_dora",        "modules_to_save",   "rank_pattern",
-                                              "alpha_pattern",   "fan_in_fan_out",    "lora_bias",
-                                              "use_qalora",      "target_parameters", "layer_replication",
-                                              "exclude_modules", "use_bdlora",        "trainable_token_indices",
-                                              "arrow_config",    "kasa_config",       "alora_invocation_tokens",
-                                              "velora_config",   "monteclora_config", "megatron_config",
-                                              "loftq_config",    "corda_config",      "lora_ga_config"};
+    static const char *const unsupported[] = {"modules_to_save",
+                                              "rank_pattern",
+                                              "alpha_pattern",
+                                              "fan_in_fan_out",
+                                              "lora_bias",
+                                              "use_qalora",
+                                              "target_parameters",
+                                              "layer_replication",
+                                              "exclude_modules",
+                                              "use_bdlora",
+                                              "trainable_token_indices",
+                                              "arrow_config",
+                                              "kasa_config",
+                                              "alora_invocation_tokens",
+                                              "velora_config",
+                                              "monteclora_config",
+                                              "megatron_config",
+                                              "loftq_config",
+                                              "corda_config",
+                                              "lora_ga_config"};
     const char *type = json_read_text(r, "peft_type", "");
-    if (!*type && json_find(r, "fine_tune_type"))
-        json_refuse(r, "peft_type", "is missing; this is an mlx-lm adapter, convert it to PEFT's format");
     if (strcmp(type, "LORA"))
         json_refuse(r, "peft_type", "'%.40s' is not supported; a PEFT adapter of type LORA is read", type);
     if (strcmp(json_read_text(r, "bias", "none"), "none")) json_refuse(r, "bias", "only none is supported");
     for (unsigned i = 0; i < sizeof unsupported / sizeof *unsupported; i++)
-        if (is_set(r, unsupported[i])) json_refuse(r, unsupported[i], "is not supported; train a plain LoRA adapter");
+        if (is_set(r, unsupported[i]))
+            json_refuse(r, unsupported[i], "is not supported; train a plain LoRA or DoRA adapter");
     refuse_changed_base(r);
 }
 
@@ -115,7 +130,7 @@ static void check_layers_pattern(json_reader *r) {
 }
 
 static void read_scale(json_reader *r, adapter_config *c) {
-    c->rank = (uint32_t)json_read_whole(r, "r", 1, MOST_RANK, 8);
+    c->rank = (uint32_t)json_read_whole(r, "r", 1, ADAPTER_MOST_RANK, 8);
     c->alpha = json_read_positive(r, "lora_alpha", 8);
     const json_t *dropout = json_find(r, "lora_dropout");
     c->dropout = json_number_value(dropout);
@@ -128,6 +143,15 @@ static void read_scale(json_reader *r, adapter_config *c) {
         json_refuse(r, "lora_alpha", "gives a scale that is too small or too large");
 }
 
+static void read_peft(json_reader *r, adapter_config *config) {
+    refuse_other_adapters(r);
+    read_targets(r, config);
+    read_layers(r, config);
+    check_layers_pattern(r);
+    read_scale(r, config);
+    config->dora = json_read_flag(r, "use_dora", false);
+}
+
 levee_status adapter_config_read(adapter_config *config, const char *directory, levee_error *error) {
     char path[FILE_PATH_BYTES];
     memset(config, 0, sizeof *config);
@@ -138,16 +162,16 @@ levee_status adapter_config_read(adapter_config *config, const char *directory, 
     levee_status status = json_object_read(&object, path, JSON_FILE_LIMIT_BYTES, error);
     if (status != LEVEE_OK) return status;
     json_reader r = {.path = path, .object = object, .error = error};
-    refuse_other_adapters(&r);
-    read_targets(&r, config);
-    read_layers(&r, config);
-    check_layers_pattern(&r);
-    read_scale(&r, config);
-    const char *base = json_read_text(&r, "base_model_name_or_path", "");
+    bool mlx = !json_find(&r, "peft_type") && (json_find(&r, "lora_parameters") || json_find(&r, "fine_tune_type"));
+    if (mlx)
+        adapter_mlx_read(&r, config);
+    else
+        read_peft(&r, config);
+    const char *base_key = mlx ? "model" : "base_model_name_or_path", *base = json_read_text(&r, base_key, "");
     if (strlen(base) < sizeof config->base_model)
         memcpy(config->base_model, base, strlen(base) + 1);
     else
-        json_refuse(&r, "base_model_name_or_path", "is too long");
+        json_refuse(&r, base_key, "is too long");
     json_decref(object);
     return r.status;
 }
@@ -188,44 +212,30 @@ levee_status adapter_config_write(const adapter_config *config, const char *dire
         "peft_type", "LORA", "task_type", "CAUSAL_LM", "base_model_name_or_path",
         *config->base_model ? config->base_model : NULL, "r", (int)config->rank, "lora_alpha", config->alpha,
         "lora_dropout", config->dropout, "bias", "none", "target_modules", target_list(config), "layers_to_transform",
-        layer_list(config), "layers_pattern", "inference_mode", 1, "fan_in_fan_out", 0, "use_dora", 0, "use_rslora",
-        0, "modules_to_save", "rank_pattern", "alpha_pattern", "revision", "init_lora_weights", 1);
+        layer_list(config), "layers_pattern", "inference_mode", 1, "fan_in_fan_out", 0, "use_dora", config->dora,
+        "use_rslora", 0, "modules_to_save", "rank_pattern", "alpha_pattern", "revision", "init_lora_weights", 1);
     levee_status status = json_object_write(object, path, error);
     pool_leave();
     pool_empty(&library);
     return status;
 }
 
-void adapter_tensor_name(char name[TENSOR_NAME_BYTES], uint32_t layer, model_projection projection, bool is_b) {
-    snprintf(name, TENSOR_NAME_BYTES, "base_model.model.model.layers.%u.%s.lora_%c.weight", layer,
-             model_projection_name(projection), is_b ? 'B' : 'A');
+void adapter_tensor_name(char name[TENSOR_NAME_BYTES], const char *value_name) {
+    adapter_part part;
+    bool magnitude = model_adapter_part(value_name, &part, NULL) && part == ADAPTER_MAGNITUDE;
+    snprintf(name, TENSOR_NAME_BYTES, "base_model.model.%s%s", value_name, magnitude ? "" : ".weight");
 }
 
-/* Width of a projection's input and of its output. */
-static uint64_t projection_width(const model_config *m, model_projection projection, bool output) {
-    uint64_t query = (uint64_t)m->heads * m->head_dim, key = (uint64_t)m->kv_heads * m->head_dim;
-    switch (projection) {
-    case PROJECTION_Q:
-        return output ? query : m->hidden_size;
-    case PROJECTION_K:
-    case PROJECTION_V:
-        return output ? key : m->hidden_size;
-    case PROJECTION_O:
-        return output ? m->hidden_size : query;
-    case PROJECTION_GATE:
-    case PROJECTION_UP:
-        return output ? m->intermediate_size : m->hidden_size;
-    case PROJECTION_DOWN:
-        return output ? m->hidden_size : m->intermediate_size;
-    case PROJECTION_COUNT:
-        break;
-    }
-    return 0;
+void adapter_layers(const adapter_config *config, const model_config *model, uint32_t *first, uint32_t *end) {
+    bool all = config->layer_count == UINT32_MAX, from_last = config->first_layer == ADAPTER_FROM_LAST;
+    if (from_last && config->layer_count >= model->layers) all = true;
+    *first = all ? 0 : from_last ? model->layers - config->layer_count : config->first_layer;
+    *end = all ? model->layers : *first + config->layer_count;
 }
 
 levee_status adapter_check_layers(const adapter_config *config, const model_config *model, const char *place,
                                   levee_error *error) {
-    if (config->layer_count == UINT32_MAX) return LEVEE_OK;
+    if (config->layer_count == UINT32_MAX || config->first_layer == ADAPTER_FROM_LAST) return LEVEE_OK;
     uint64_t end = (uint64_t)config->first_layer + config->layer_count;
     if (end <= model->layers) return LEVEE_OK;
     return error_set(error, LEVEE_BAD_DATA,
@@ -233,63 +243,150 @@ levee_status adapter_check_layers(const adapter_config *config, const model_conf
                      place, config->first_layer, (unsigned long long)end - 1, model->layers - 1);
 }
 
-static levee_status check_tensor(const safetensors *tensors, const char *path, const char *name, uint64_t rows,
-                                 uint64_t cols, levee_error *error) {
-    const tensor_view *view = safetensors_find(tensors, name);
+void adapter_describe(tensor_declaration *t, const adapter_config *config, const model_config *model, uint32_t layer,
+                      model_projection projection, adapter_part part, adapter_format format) {
+    char value_name[VALUE_NAME_BYTES], peft[TENSOR_NAME_BYTES];
+    uint64_t in = model_projection_width(model, projection, false);
+    uint64_t out = model_projection_width(model, projection, true);
+    bool turned = format == ADAPTER_MLX, magnitude = part == ADAPTER_MAGNITUDE;
+    *t = (tensor_declaration){.rank = magnitude ? 1 : 2};
+    t->shape[turned && !magnitude] = part == ADAPTER_A ? config->rank : out;
+    if (!magnitude) t->shape[!turned] = part == ADAPTER_A ? in : config->rank;
+    model_adapter_name(value_name, model, layer, projection, part);
+    adapter_tensor_name(peft, value_name);
+    if (turned)
+        adapter_mlx_name(t->name, peft);
+    else
+        memcpy(t->name, peft, sizeof peft);
+}
+
+unsigned adapter_parts(const adapter_config *config) { return config->dora ? 3 : 2; }
+
+/* "[4, 16]" */
+static const char *format_shape(char text[64], uint32_t rank, const uint64_t *shape) {
+    if (rank == 1)
+        snprintf(text, 64, "[%llu]", (unsigned long long)shape[0]);
+    else
+        snprintf(text, 64, "[%llu, %llu]", (unsigned long long)shape[0], (unsigned long long)shape[1]);
+    return text;
+}
+
+static levee_status check_tensor(const safetensors *tensors, const char *path, const tensor_declaration *wanted,
+                                 levee_error *error) {
+    char is[64], should[64];
+    const tensor_view *view = safetensors_find(tensors, wanted->name);
     if (!view)
-        return error_set(error, LEVEE_BAD_DATA, "%s: tensor %s is missing; was the adapter saved whole?", path, name);
-    if (view->rank != 2 || view->shape[0] != rows || view->shape[1] != cols)
-        return error_set(
-            error, LEVEE_BAD_DATA,
-            "%s: tensor %s is [%llu, %llu], but [%llu, %llu] is needed; the adapter belongs to another model", path,
-            name, (unsigned long long)view->shape[0], (unsigned long long)view->shape[1], (unsigned long long)rows,
-            (unsigned long long)cols);
+        return error_set(error, LEVEE_BAD_DATA, "%s: tensor %s is missing; was the adapter saved whole?", path,
+                         wanted->name);
+    if (view->rank != wanted->rank || memcmp(view->shape, wanted->shape, wanted->rank * sizeof *wanted->shape) != 0)
+        return error_set(error, LEVEE_BAD_DATA,
+                         "%s: tensor %s is %s, but %s is needed; the adapter belongs to another model", path,
+                         wanted->name, format_shape(is, view->rank, view->shape),
+                         format_shape(should, wanted->rank, wanted->shape));
     if (view->type == DTYPE_I32)
-        return error_set(error, LEVEE_BAD_DATA, "%s: tensor %s: F32, F16 or BF16 is needed", path, name);
+        return error_set(error, LEVEE_BAD_DATA, "%s: tensor %s: F32, F16 or BF16 is needed", path, wanted->name);
     return LEVEE_OK;
 }
 
-/* Everything else in the file was asked for; names the first tensor that was not. */
-static levee_status check_nothing_else(const adapter_config *config, uint32_t first, uint32_t end,
-                                       const safetensors *tensors, const char *path, levee_error *error) {
-    for (uint32_t i = 0; i < safetensors_count(tensors); i++) {
-        const char *found = safetensors_at(tensors, i)->name;
-        char name[TENSOR_NAME_BYTES];
-        bool known = false;
-        unsigned layer = UINT32_MAX;
-        if (sscanf(found, "base_model.model.model.layers.%9u.", &layer) == 1 && layer >= first && layer < end)
-            for (unsigned p = 0; p < 2 * PROJECTION_COUNT && !known; p++) {
-                adapter_tensor_name(name, layer, (model_projection)(p / 2), p % 2);
-                known = config->targets[p / 2] && !strcmp(found, name);
-            }
-        if (!known)
-            return error_set(error, LEVEE_BAD_DATA, "%s: tensor %s belongs to no projection that %s names", path,
-                             found, config_name);
-    }
-    return LEVEE_OK;
+/* Is it the name of a tensor that the configuration asks for? */
+static bool is_wanted(const adapter_config *config, const model_config *model, uint32_t first, uint32_t end,
+                      const char *name) {
+    char prefix[VALUE_NAME_BYTES];
+    tensor_declaration wanted;
+    unsigned layer;
+    snprintf(prefix, sizeof prefix, "%s%s.", config->format == ADAPTER_MLX ? "" : "base_model.model.",
+             model->family->names->layers);
+    if (strncmp(name, prefix, strlen(prefix)) || sscanf(name + strlen(prefix), "%9u.", &layer) != 1) return false;
+    if (layer < first || layer >= end) return false;
+    for (unsigned p = 0; p < PROJECTION_COUNT; p++)
+        for (unsigned part = 0; config->targets[p] && part < adapter_parts(config); part++) {
+            adapter_describe(&wanted, config, model, layer, (model_projection)p, (adapter_part)part, config->format);
+            if (!strcmp(name, wanted.name)) return true;
+        }
+    return false;
 }
 
 levee_status adapter_check_tensors(const adapter_config *config, const model_config *model,
                                    const safetensors *tensors, const char *path, levee_error *error) {
     levee_status status = adapter_check_layers(config, model, path, error);
-    if (status != LEVEE_OK) return status;
-    bool all = config->layer_count == UINT32_MAX;
-    uint32_t first = all ? 0 : config->first_layer, end = all ? model->layers : first + config->layer_count;
+    uint32_t first, end;
+    adapter_layers(config, model, &first, &end);
     for (uint32_t layer = first; layer < end; layer++)
-        for (unsigned p = 0; p < PROJECTION_COUNT; p++) {
-            if (!config->targets[p]) continue;
-            char name[TENSOR_NAME_BYTES];
-            adapter_tensor_name(name, layer, (model_projection)p, false);
-            status = check_tensor(tensors, path, name, config->rank,
-                                  projection_width(model, (model_projection)p, false), error);
-            if (status != LEVEE_OK) return status;
-            adapter_tensor_name(name, layer, (model_projection)p, true);
-            status = check_tensor(tensors, path, name, projection_width(model, (model_projection)p, true),
-                                  config->rank, error);
-            if (status != LEVEE_OK) return status;
-        }
-    return check_nothing_else(config, first, end, tensors, path, error);
+        for (unsigned p = 0; p < PROJECTION_COUNT; p++)
+            for (unsigned part = 0; config->targets[p] && part < adapter_parts(config) && status == LEVEE_OK;
+                 part++) {
+                tensor_declaration wanted;
+                adapter_describe(&wanted, config, model, layer, (model_projection)p, (adapter_part)part,
+                                 config->format);
+                status = check_tensor(tensors, path, &wanted, error);
+            }
+    for (uint32_t i = 0; status == LEVEE_OK && i < safetensors_count(tensors); i++) {
+        const char *name = safetensors_at(tensors, i)->name;
+        if (!is_wanted(config, model, first, end, name))
+            status = error_set(error, LEVEE_BAD_DATA, "%s: tensor %s belongs to no projection that %s names", path,
+                               name, config_name);
+    }
+    return status;
 }
+
+levee_status adapter_tensors_path(char file[FILE_PATH_BYTES], const char *path, levee_error *error) {
+    bool fits = snprintf(file, FILE_PATH_BYTES, "%s", path) < FILE_PATH_BYTES;
+    if (fits && file_is_directory(path)) {
+        bool mlx = file_join(file, path, mlx_tensors_name) && file_exists(file);
+        fits = file_join(file, path, tensors_name);
+        if (mlx && fits && !file_exists(file)) fits = file_join(file, path, mlx_tensors_name);
+    }
+    return fits ? LEVEE_OK : error_set(error, LEVEE_USAGE, "%.200s...: the path is too long", path);
+}
+
+levee_status adapter_open(safetensors **matrices, adapter_config *config, const model_config *model,
+                          const char *directory, levee_error *error) {
+    char path[FILE_PATH_BYTES];
+    *matrices = NULL;
+    levee_status status = adapter_config_read(config, directory, error);
+    if (status == LEVEE_OK && !file_join(path, directory, config->format ? mlx_tensors_name : tensors_name))
+        status = error_set(error, LEVEE_USAGE, "%.200s...: the path is too long", directory);
+    if (status == LEVEE_OK) status = safetensors_open(matrices, path, error);
+    if (status == LEVEE_OK) status = adapter_check_tensors(config, model, *matrices, path, error);
+    if (status == LEVEE_OK) return status;
+    safetensors_close(*matrices);
+    *matrices = NULL;
+    return status;
+}
+
+bool adapter_find(adapter_tensor *t, const safetensors *tensors, const char *peft_name) {
+    char name[TENSOR_NAME_BYTES];
+    *t = (adapter_tensor){.view = safetensors_find(tensors, peft_name)};
+    if (!t->view) {
+        adapter_mlx_name(name, peft_name);
+        t->view = safetensors_find(tensors, name);
+        t->transposed = t->view && t->view->rank == 2;
+    }
+    if (!t->view || t->view->rank < 1 || t->view->rank > 2 || t->view->type == DTYPE_I32) return false;
+    bool magnitude = t->view->rank == 1;
+    t->rows = magnitude ? 1 : t->view->shape[t->transposed];
+    t->cols = t->view->shape[!magnitude && !t->transposed];
+    return true;
+}
+
+void adapter_decode(const adapter_tensor *t, float *values) {
+    enum { SLICE = 1024 };
+    float slice[SLICE];
+    const unsigned char *stored = t->view->data;
+    dtype type = t->view->type;
+    if (!t->transposed) {
+        dtype_convert(DTYPE_F32, values, type, stored, t->rows * t->cols);
+        return;
+    }
+    for (uint64_t done = 0; done < t->rows * t->cols; done += SLICE) {
+        uint64_t count = t->rows * t->cols - done < SLICE ? t->rows * t->cols - done : SLICE;
+        dtype_convert(DTYPE_F32, slice, type, stored + dtype_bytes(type, done), count);
+        /* Element `done + i` of [cols, rows] belongs into column (done + i) / rows. */
+        for (uint64_t i = 0; i < count; i++) values[(done + i) % t->rows * t->cols + (done + i) / t->rows] = slice[i];
+    }
+}
+
+static const char *kind_of(const adapter_config *config) { return config->dora ? "DoRA" : "LoRA"; }
 
 static levee_status check_directory(const adapter_config *config, const char *directory, levee_error *error) {
     char path[FILE_PATH_BYTES];
@@ -297,14 +394,17 @@ static levee_status check_directory(const adapter_config *config, const char *di
     adapter_config there;
     levee_status status = adapter_config_read(&there, directory, error);
     if (status != LEVEE_OK) return error_context(error, "--adapter-path %s is not empty", directory);
+    if (there.format != ADAPTER_PEFT)
+        return error_set(error, LEVEE_USAGE, "%s: holds an mlx-lm adapter; give another --adapter-path", directory);
     bool same_layers = there.layer_count == config->layer_count && there.first_layer == config->first_layer;
-    if (there.rank == config->rank && !memcmp(there.targets, config->targets, sizeof there.targets) && same_layers)
+    if (there.rank == config->rank && there.dora == config->dora &&
+        !memcmp(there.targets, config->targets, sizeof there.targets) && same_layers)
         return LEVEE_OK;
-    return error_set(
-        error, LEVEE_USAGE,
-        "%s: holds an adapter of another shape (rank %u, this run's is %u, or other layers or projections); "
-        "give another --adapter-path or remove it",
-        directory, there.rank, config->rank);
+    return error_set(error, LEVEE_USAGE,
+                     "%s: holds an adapter of another shape (%s of rank %u, this run's is %s of %u, or other layers "
+                     "or projections); "
+                     "give another --adapter-path or remove it",
+                     directory, kind_of(&there), there.rank, kind_of(config), config->rank);
 }
 
 levee_status adapter_directory_check_writable(const char *directory, const adapter_config *config,

@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "memory/json.h"
 #include "memory/pool.h"
+#include "model/family.h"
 
 enum { MOST_HEAD_DIM = 4096 };
 
@@ -25,9 +25,34 @@ model_projection model_projection_find(const char *name) {
     return PROJECTION_COUNT;
 }
 
+uint64_t model_projection_width(const model_config *config, model_projection projection, bool output) {
+    uint64_t query = (uint64_t)config->heads * config->head_dim, key = (uint64_t)config->kv_heads * config->head_dim;
+    switch (projection) {
+    case PROJECTION_Q:
+        return output ? query : config->hidden_size;
+    case PROJECTION_K:
+    case PROJECTION_V:
+        return output ? key : config->hidden_size;
+    case PROJECTION_O:
+        return output ? config->hidden_size : query;
+    case PROJECTION_GATE:
+    case PROJECTION_UP:
+        return output ? config->intermediate_size : config->hidden_size;
+    case PROJECTION_DOWN:
+        return output ? config->hidden_size : config->intermediate_size;
+    case PROJECTION_COUNT:
+        break;
+    }
+    return 0;
+}
+
+uint32_t model_config_window(const model_config *config, uint32_t layer) {
+    return config->windowed[layer] ? config->window : UINT32_MAX;
+}
+
 /* Options of other models, or of this family's variants, that change what is computed. Each may be there only with
- * the value that changes nothing. */
-static void refuse_other_mathematics(json_reader *r) {
+ * the value that changes nothing, unless the family reads it. */
+static void refuse_other_mathematics(json_reader *r, const model_family *family) {
     static const char *const flags[] = {
         "attention_bias",     "mlp_bias", "use_qk_norm",        "qk_norm",
         "use_sliding_window", "use_bias", "is_encoder_decoder", "add_cross_attention",
@@ -56,9 +81,11 @@ static void refuse_other_mathematics(json_reader *r) {
     };
     static const char *const ones[] = {"pretraining_tp", "partial_rotary_factor"};
     for (unsigned i = 0; i < sizeof flags / sizeof *flags; i++)
-        if (json_read_flag(r, flags[i], false)) json_refuse(r, flags[i], "true is not supported for a Llama model");
+        if (!family_has_option(family, flags[i]) && json_read_flag(r, flags[i], false))
+            json_refuse(r, flags[i], "true is not supported for a model of family %s", family->type);
     for (unsigned i = 0; i < sizeof options / sizeof *options; i++)
-        if (json_find(r, options[i])) json_refuse(r, options[i], "is not supported for a Llama model");
+        if (!family_has_option(family, options[i]) && json_find(r, options[i]))
+            json_refuse(r, options[i], "is not supported for a model of family %s", family->type);
     for (unsigned i = 0; i < sizeof ones / sizeof *ones; i++)
         if (json_read_positive(r, ones[i], 1) != 1) json_refuse(r, ones[i], "only 1 is supported");
     const char *activation = json_read_text(r, "hidden_act", "silu");
@@ -154,20 +181,29 @@ static void read_type(json_reader *r, model_config *c) {
         json_refuse(r, key, "'%.40s' is not supported; float32, float16 and bfloat16 are", name);
 }
 
+/* What a key that is absent stands for: the family's own value, if it has one. null always asks for the derived one.
+ */
+static uint32_t usual_size(const json_reader *r, const char *key, uint32_t of_family, uint32_t derived) {
+    return of_family && !json_object_get(r->object, key) ? of_family : derived;
+}
+
 static void read_sizes(json_reader *r, model_config *c) {
-    enum { MOST = 1 << 24, MOST_LAYERS = 4096, MOST_HEADS = 65536 };
+    enum { MOST = 1 << 24, MOST_HEADS = 65536 };
     _Static_assert((uint64_t)MOST_HEADS * MOST_HEAD_DIM <= UINT32_MAX / 4,
                    "a row of all heads is counted in 32 bits");
     c->hidden_size = (uint32_t)json_read_whole(r, "hidden_size", 2, MOST, -1);
     c->intermediate_size = (uint32_t)json_read_whole(r, "intermediate_size", 1, MOST, -1);
-    c->layers = (uint32_t)json_read_whole(r, "num_hidden_layers", 1, MOST_LAYERS, -1);
+    c->layers = (uint32_t)json_read_whole(r, "num_hidden_layers", 1, CONFIG_MOST_LAYERS, -1);
     c->heads = (uint32_t)json_read_whole(r, "num_attention_heads", 1, MOST_HEADS, -1);
-    c->kv_heads = (uint32_t)json_read_whole(r, "num_key_value_heads", 1, MOST_HEADS, c->heads);
-    if (!json_find(r, "head_dim") && c->hidden_size % c->heads)
+    const model_family *family = c->family;
+    c->kv_heads = (uint32_t)json_read_whole(r, "num_key_value_heads", 1, MOST_HEADS,
+                                            usual_size(r, "num_key_value_heads", family->kv_heads, c->heads));
+    uint32_t head_dim = usual_size(r, "head_dim", family->head_dim, c->hidden_size / c->heads);
+    if (!json_find(r, "head_dim") && head_dim != family->head_dim && c->hidden_size % c->heads)
         json_refuse(r, "num_attention_heads", "must divide hidden_size where head_dim is not given");
-    c->head_dim = (uint32_t)json_read_whole(r, "head_dim", 2, MOST_HEAD_DIM, c->hidden_size / c->heads);
+    c->head_dim = (uint32_t)json_read_whole(r, "head_dim", 2, MOST_HEAD_DIM, head_dim);
     c->vocabulary_size = (uint32_t)json_read_whole(r, "vocab_size", 1, MOST, -1);
-    c->max_positions = (uint32_t)json_read_whole(r, "max_position_embeddings", 1, INT32_MAX, 2048);
+    c->max_positions = (uint32_t)json_read_whole(r, "max_position_embeddings", 1, INT32_MAX, family->max_positions);
     c->norm_epsilon = (float)json_read_positive(r, "rms_norm_eps", 1e-6);
     if (!isnormal(c->norm_epsilon)) json_refuse(r, "rms_norm_eps", "is too small or too large for a 32-bit number");
     c->tied_head = json_read_flag(r, "tie_word_embeddings", false);
@@ -177,10 +213,26 @@ static void read_sizes(json_reader *r, model_config *c) {
 }
 
 static void read_family(json_reader *r, model_config *c) {
-    const char *family = json_read_text(r, "model_type", "");
-    c->family = MODEL_LLAMA;
-    if (strcmp(family, "llama"))
-        json_refuse(r, "model_type", "'%.40s' is not supported; supported: llama", *family ? family : "(none)");
+    const char *type = json_read_text(r, "model_type", "");
+    char names[FAMILY_NAMES_BYTES];
+    c->family = family_find(type);
+    if (c->family)
+        refuse_other_mathematics(r, c->family);
+    else
+        json_refuse(r, "model_type", "'%.40s' is not supported; supported: %s", *type ? type : "(none)",
+                    family_names(names));
+}
+
+static void read_family_options(json_reader *r, model_config *c) { c->family->read(r, c); }
+
+levee_status model_config_parse(model_config *config, const json_t *object, const char *path, levee_error *error) {
+    memset(config, 0, sizeof *config);
+    json_reader r = {.path = path, .object = object, .error = error};
+    /* In this order: fields are checked against those of the parts before. */
+    static void (*const parts[])(json_reader *, model_config *) = {
+        read_family, read_sizes, read_family_options, read_rope, check_rope, read_type, read_special_tokens};
+    for (unsigned i = 0; i < sizeof parts / sizeof *parts && r.status == LEVEE_OK; i++) parts[i](&r, config);
+    return r.status;
 }
 
 levee_status model_config_read(model_config *config, const char *directory, levee_error *error) {
@@ -192,31 +244,40 @@ levee_status model_config_read(model_config *config, const char *directory, leve
     json_t *object;
     levee_status status = json_object_read(&object, path, JSON_FILE_LIMIT_BYTES, error);
     if (status != LEVEE_OK) return status;
-    json_reader r = {.path = path, .object = object, .error = error};
-    /* In this order: fields are checked against those of the parts before. */
-    static void (*const parts[])(json_reader *, model_config *) = {read_family, read_sizes, read_rope,
-                                                                   check_rope,  read_type,  read_special_tokens};
-    for (unsigned i = 0; i < sizeof parts / sizeof *parts && r.status == LEVEE_OK; i++) {
-        parts[i](&r, config);
-        if (i == 0) refuse_other_mathematics(&r);
-    }
+    status = model_config_parse(config, object, path, error);
     json_decref(object);
-    return r.status;
+    return status;
 }
 
-levee_status model_config_untie(const char *directory, levee_error *error) {
-    char path[FILE_PATH_BYTES];
-    if (!file_join(path, directory, "config.json"))
-        return error_set(error, LEVEE_USAGE, "%.200s...: the path is too long", directory);
+/* 0 when it was done, as Jansson says it. */
+static int add_older_rope(json_t *object) {
+    json_t *newer = json_object_get(object, "rope_parameters"), *theta = json_object_get(newer, "rope_theta");
+    const char *type = json_string_value(json_object_get(newer, "rope_type"));
+    if (json_object_get(object, "rope_theta") || !theta) return 0;
+    if (json_object_set(object, "rope_theta", theta)) return -1;
+    if (!type || !strcmp(type, "default")) return 0;
+    json_t *older = json_copy(newer);
+    json_object_del(older, "rope_theta");
+    return json_object_set_new(object, "rope_scaling", older);
+}
+
+levee_status model_config_copy(const char *from_directory, const char *to_directory, config_change change,
+                               levee_error *error) {
+    char from[FILE_PATH_BYTES], to[FILE_PATH_BYTES];
+    if (!file_join(from, from_directory, "config.json") || !file_join(to, to_directory, "config.json"))
+        return error_set(error, LEVEE_USAGE, "%.200s...: the path is too long", to_directory);
+    if (change == CONFIG_SAME) return file_copy(from, to, error);
     /* Saving takes no memory: the library works in a pool on the stack. */
-    unsigned char memory[32768];
+    unsigned char memory[65536];
     pool library = {.memory = memory, .capacity = sizeof memory};
     json_t *object;
     pool_enter(&library);
-    levee_status status = json_object_read(&object, path, JSON_FILE_LIMIT_BYTES, error);
-    if (status == LEVEE_OK && json_object_set_new(object, "tie_word_embeddings", json_false()))
-        status = error_out_of_memory(error, path, sizeof(json_t));
-    if (status == LEVEE_OK) status = json_object_write(object, path, error);
+    levee_status status = json_object_read(&object, from, JSON_FILE_LIMIT_BYTES, error);
+    bool failed = status == LEVEE_OK &&
+                  (change == CONFIG_UNTIED ? json_object_set_new(object, "tie_word_embeddings", json_false())
+                                           : add_older_rope(object));
+    if (failed) status = error_out_of_memory(error, to, sizeof(json_t));
+    if (status == LEVEE_OK) status = json_object_write(object, to, error);
     pool_leave();
     pool_empty(&library);
     return status;

@@ -7,11 +7,8 @@
 
 #include "base/error.h"
 #include "base/random.h"
-
-static bool ends_with(const char *text, const char *suffix) {
-    size_t length = strlen(text), tail = strlen(suffix);
-    return length >= tail && !strcmp(text + length - tail, suffix);
-}
+#include "model/family.h"
+#include "model/model_files.h"
 
 static void initialise_lora(float *values, const layout_entry *entry, uint64_t seed, uint32_t stream) {
     float bound = 1.0f / sqrtf((float)entry->cols);
@@ -19,15 +16,47 @@ static void initialise_lora(float *values, const layout_entry *entry, uint64_t s
         values[i] = bound * (2 * random_uniform(seed, stream, (uint32_t)i, (uint32_t)(i >> 32), 0) - 1);
 }
 
+/* The norm of each row of a weight, which is decoded piece by piece. */
+static void measure_rows(float *norms, const tensor_view *weight) {
+    enum { PIECE = 1024 };
+    float piece[PIECE];
+    uint64_t cols = weight->shape[1];
+    for (uint64_t row = 0; row < weight->shape[0]; row++) {
+        double squares = 0;
+        for (uint64_t from = 0; from < cols; from += PIECE) {
+            uint64_t count = cols - from < PIECE ? cols - from : PIECE;
+            dtype_convert(DTYPE_F32, piece, weight->type,
+                          (const unsigned char *)weight->data + dtype_bytes(weight->type, row * cols + from), count);
+            for (uint64_t i = 0; i < count; i++) squares += (double)piece[i] * (double)piece[i];
+        }
+        norms[row] = (float)sqrt(squares);
+    }
+}
+
+static levee_status initialise_adapter(const model_source *source, const layout_entry *entry, adapter_part part,
+                                       const char *adapted, float *values, uint64_t seed, uint32_t index,
+                                       levee_error *error) {
+    const tensor_view *weight = part == ADAPTER_MAGNITUDE ? model_find_tensor(source, adapted) : NULL;
+    if (part == ADAPTER_A)
+        initialise_lora(values, entry, seed, index);
+    else if (part == ADAPTER_B)
+        memset(values, 0, entry->bytes);
+    else if (weight)
+        measure_rows(values, weight);
+    else
+        return error_set(error, LEVEE_INTERNAL, "no tensor to start %s from", entry->name);
+    return LEVEE_OK;
+}
+
 static levee_status initialise_entry(const model_source *source, const layout_entry *entry, unsigned char *base,
                                      uint64_t seed, uint32_t index, levee_error *error) {
     float *values = (float *)(void *)(base + entry->offset);
+    char adapted[VALUE_NAME_BYTES];
+    adapter_part part;
     if (entry->role == VALUE_CONSTANT) {
         model_config_rope_frequencies(source->config, values);
-    } else if (ends_with(entry->name, ".lora_A")) {
-        initialise_lora(values, entry, seed, index);
-    } else if (ends_with(entry->name, ".lora_B")) {
-        memset(values, 0, entry->bytes);
+    } else if (model_adapter_part(entry->name, &part, adapted)) {
+        return initialise_adapter(source, entry, part, adapted, values, seed, index, error);
     } else {
         const tensor_view *view = model_find_tensor(source, entry->name);
         if (!view) return error_set(error, LEVEE_INTERNAL, "no tensor to start %s from", entry->name);
@@ -48,34 +77,39 @@ levee_status parameters_initialise(const model_source *source, const layout *las
     return LEVEE_OK;
 }
 
-/* PEFT's name of an adapter's matrix. */
-static void peft_name(char name[TENSOR_NAME_BYTES], const char *value_name) {
-    snprintf(name, TENSOR_NAME_BYTES, "base_model.model.%s.weight", value_name);
+/* How an adapter's parameter is declared in a file: a magnitude has one dimension, a matrix two. */
+static void describe_parameter(const layout_entry *entry, tensor_declaration *tensor) {
+    adapter_part part;
+    bool magnitude = model_adapter_part(entry->name, &part, NULL) && part == ADAPTER_MAGNITUDE;
+    *tensor = (tensor_declaration){.type = DTYPE_F32, .rank = magnitude ? 1 : 2};
+    tensor->shape[0] = magnitude ? entry->cols : entry->rows;
+    tensor->shape[1] = magnitude ? 0 : entry->cols;
+    adapter_tensor_name(tensor->name, entry->name);
 }
 
 levee_status parameters_read_adapter(const layout *lasting, unsigned char *base, const char *path,
                                      levee_error *error) {
-    char file[FILE_PATH_BYTES], name[TENSOR_NAME_BYTES];
-    snprintf(file, sizeof file, "%s", path);
-    if (file_is_directory(path) && !file_join(file, path, "adapter_model.safetensors"))
-        return error_set(error, LEVEE_USAGE, "%.200s...: the path is too long", path);
+    char file[FILE_PATH_BYTES];
+    levee_status status = adapter_tensors_path(file, path, error);
+    if (status != LEVEE_OK) return status;
     safetensors *tensors;
-    levee_status status = safetensors_open(&tensors, file, error);
+    status = safetensors_open(&tensors, file, error);
     if (status != LEVEE_OK) return status;
     uint32_t read = 0;
     for (uint32_t i = 0; i < lasting->count && status == LEVEE_OK; i++) {
         const layout_entry *entry = &lasting->entries[i];
         if (entry->role != VALUE_PARAMETER) continue;
-        peft_name(name, entry->name);
-        const tensor_view *view = safetensors_find(tensors, name);
-        if (!view || view->rank != 2 || view->shape[0] != entry->rows || view->shape[1] != entry->cols ||
-            view->type == DTYPE_I32)
+        tensor_declaration wanted;
+        adapter_tensor found;
+        describe_parameter(entry, &wanted);
+        if (!adapter_find(&found, tensors, wanted.name) || found.view->rank != wanted.rank ||
+            found.rows != entry->rows || found.cols != entry->cols)
             status =
                 error_set(error, LEVEE_BAD_DATA,
                           "%s: tensor %s is missing or not [%llu, %llu]; the adapter is of another shape or model",
-                          file, name, (unsigned long long)entry->rows, (unsigned long long)entry->cols);
+                          file, wanted.name, (unsigned long long)entry->rows, (unsigned long long)entry->cols);
         else
-            dtype_convert(DTYPE_F32, base + entry->offset, view->type, view->data, entry->rows * entry->cols);
+            adapter_decode(&found, (float *)(void *)(base + entry->offset));
         read++;
     }
     if (status == LEVEE_OK && read != safetensors_count(tensors))
@@ -99,9 +133,7 @@ static const layout_entry *first_parameter(const layout *lasting, uint32_t *coun
 }
 
 static void describe_adapter(const void *context, uint32_t index, tensor_declaration *tensor) {
-    const layout_entry *entry = (const layout_entry *)context + index;
-    *tensor = (tensor_declaration){.type = DTYPE_F32, .rank = 2, .shape = {entry->rows, entry->cols}};
-    peft_name(tensor->name, entry->name);
+    describe_parameter((const layout_entry *)context + index, tensor);
 }
 
 levee_status parameters_write_adapter(const layout *lasting, const unsigned char *base, const adapter_config *config,
@@ -136,19 +168,17 @@ static levee_status write_trained(file_writer *writer, const float *values, dtyp
     return status;
 }
 
-static const char untied_head[] = "lm_head.weight";
-
 /* A model to write: the source's tensors in the order of its table, then a head that became its own. */
 typedef struct model_file {
     const model_source *source;
     const layout *lasting;
     const unsigned char *base;
+    char head[VALUE_NAME_BYTES];
     uint32_t count;
 } model_file;
 
 static const char *tensor_name(const model_file *m, uint32_t index) {
-    return index < safetensors_count(m->source->tensors) ? safetensors_at(m->source->tensors, index)->name
-                                                         : untied_head;
+    return index < safetensors_count(m->source->tensors) ? safetensors_at(m->source->tensors, index)->name : m->head;
 }
 
 static void describe_model(const void *context, uint32_t index, tensor_declaration *tensor) {
@@ -176,23 +206,18 @@ static levee_status write_tensors(file_writer *writer, const model_file *m, leve
 
 levee_status parameters_write_model(const model_source *source, const layout *lasting, const unsigned char *base,
                                     const char *model_directory, const char *directory, levee_error *error) {
-    static const char *const beside[] = {"config.json",           "generation_config.json",  "tokenizer.json",
-                                         "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"};
     char path[FILE_PATH_BYTES];
     if (!file_join(path, directory, "model.safetensors"))
         return error_set(error, LEVEE_USAGE, "%.200s...: the path is too long", directory);
-    bool own_head = layout_find(lasting, untied_head) && !safetensors_find(source->tensors, untied_head);
-    model_file m = {source, lasting, base, safetensors_count(source->tensors) + own_head};
+    model_file m = {.source = source, .lasting = lasting, .base = base};
+    snprintf(m.head, sizeof m.head, "%s.weight", source->config->family->names->head);
+    bool own_head = layout_find(lasting, m.head) && !safetensors_find(source->tensors, m.head);
+    m.count = safetensors_count(source->tensors) + own_head;
     file_writer writer;
     levee_status status = file_writer_open(&writer, path, error);
     if (status == LEVEE_OK) status = write_tensors(&writer, &m, error);
     if (status == LEVEE_OK) status = file_writer_commit(&writer, error);
     file_writer_abandon(&writer);
-    for (unsigned i = 0; i < sizeof beside / sizeof *beside && status == LEVEE_OK; i++) {
-        char from[FILE_PATH_BYTES];
-        if (file_join(from, model_directory, beside[i]) && file_exists(from) && file_join(path, directory, beside[i]))
-            status = file_copy(from, path, error);
-    }
-    if (status == LEVEE_OK && own_head) status = model_config_untie(directory, error);
-    return status;
+    config_change change = own_head ? CONFIG_UNTIED : CONFIG_SAME;
+    return status == LEVEE_OK ? model_files_copy(model_directory, directory, change, error) : status;
 }

@@ -9,11 +9,12 @@
 #include "model/builder.h"
 
 /* Gives every parameter and constant its first value: a tensor of the model is decoded from its file; of an adapter,
- * A is uniform in +-1/sqrt(in) from `seed` and B is zero, so that the adapted model starts as the model. */
+ * A is uniform in +-1/sqrt(in) from `seed`, B is zero, and a magnitude the norm of its row of the weight, so that the
+ * adapted model starts as the model. */
 levee_status parameters_initialise(const model_source *source, const layout *lasting, unsigned char *base,
                                    uint64_t seed, levee_error *error);
 
-/* Reads a PEFT adapter's matrices: `path` is its directory or its safetensors file. Its shapes must be those of the
+/* Reads the tensors of an adapter, PEFT's or mlx-lm's: `path` is its directory or its safetensors file. Its shapes must be those of the
  * layout. */
 levee_status parameters_read_adapter(const layout *lasting, unsigned char *base, const char *path,
                                      levee_error *error);

@@ -107,6 +107,7 @@ static levee_status add_tensor(safetensors *s, const shard *file, uint64_t data_
     if (status != LEVEE_OK) return status;
     view.data = file->mapping.data + data_start + from;
     view.bytes = expected;
+    view.file = (uint32_t)(file - s->shards);
     view.name = ledger_text(LEVEE_RUNTIME, name);
     if (!view.name) return error_out_of_memory(error, file->path, strlen(name));
     s->tensors[s->count++] = view;
@@ -166,7 +167,7 @@ static levee_status read_shard(safetensors *s, shard *file, levee_error *error) 
     json_t *entry;
     json_object_foreach(header, name, entry) {
         bool metadata = !strcmp(name, "__metadata__");
-        if (metadata && !json_is_object(entry))
+        if (metadata && !json_is_object(entry) && !json_is_null(entry)) /* null is what mlx writes for none */
             status = error_set(error, LEVEE_BAD_DATA, "%s: __metadata__: an object is needed", file->path);
         if (!metadata) status = add_tensor(s, file, 8 + length, name, entry, error);
         if (status != LEVEE_OK) break;
@@ -303,18 +304,17 @@ const tensor_view *safetensors_find(const safetensors *s, const char *name) {
 uint32_t safetensors_count(const safetensors *s) { return s->count; }
 const tensor_view *safetensors_at(const safetensors *s, uint32_t index) { return &s->tensors[index]; }
 
+uint32_t safetensors_file_count(const safetensors *s) { return s->shard_count; }
+const char *safetensors_file_path(const safetensors *s, uint32_t file) { return s->shards[file].path; }
+
 uint64_t safetensors_mapped_bytes(const safetensors *s) {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < s->shard_count; i++) bytes += s->shards[i].mapping.bytes;
     return bytes;
 }
 
-void safetensors_drop_pages(const safetensors *s) {
-    for (uint32_t i = 0; i < s->shard_count; i++) file_drop_pages(&s->shards[i].mapping);
-}
-
-/* One entry of the header as JSON text, without the braces around it; its length, or 0 when its name is not UTF-8.
- * The library works in a pool on the stack, so that saving takes no memory. */
+/* One entry of the header as JSON text, without the braces around it; its length, or 0 when its name is not UTF-8
+ * or the library was refused memory. The library works in a pool on the stack, so that saving takes no memory. */
 static size_t format_entry(char *text, size_t room, const tensor_declaration *tensor, uint64_t *offset) {
     unsigned char memory[8192];
     pool library = {.memory = memory, .capacity = sizeof memory};
@@ -350,6 +350,7 @@ static levee_status pass_header(file_writer *writer, const char *path, tensor_de
         tensor_declaration tensor = {0};
         describe(context, i, &tensor);
         size_t length = format_entry(text + 1, sizeof text - 1, &tensor, data_bytes);
+        if (pool_was_refused()) return error_out_of_memory(error, path, sizeof text);
         if (!length)
             return error_set(error, LEVEE_INTERNAL, "%s: tensor %.200s: its name is not UTF-8", path, tensor.name);
         *text_bytes += length + 1;

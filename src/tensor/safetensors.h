@@ -14,6 +14,7 @@ typedef struct tensor_view {
     uint64_t shape[TENSOR_RANK];
     const void *data; /* in the mapping, aligned to nothing */
     uint64_t bytes;
+    uint32_t file; /* the number of the file that holds it */
 } tensor_view;
 
 typedef struct safetensors safetensors;
@@ -32,8 +33,9 @@ uint32_t safetensors_count(const safetensors *s);
 const tensor_view *safetensors_at(const safetensors *s, uint32_t index); /* sorted by name */
 uint64_t safetensors_mapped_bytes(const safetensors *s);
 
-/* Asks the kernel to drop the mapped pages; the next access reads them again. */
-void safetensors_drop_pages(const safetensors *s);
+/* The files that it was opened from. */
+uint32_t safetensors_file_count(const safetensors *s);
+const char *safetensors_file_path(const safetensors *s, uint32_t file);
 
 typedef struct tensor_declaration {
     char name[TENSOR_NAME_BYTES];

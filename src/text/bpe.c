@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "memory/ledger.h"
+#include "text/buffer.h"
 
 typedef struct token_text {
     uint64_t offset; /* into the texts */
@@ -117,14 +118,19 @@ static levee_status bad(levee_error *error, const char *problem) {
     return error_set(error, LEVEE_BAD_DATA, "model: %s", problem);
 }
 
+/* For what is not long, all that parsing it takes: json_parse_bytes of 1024 bytes that are a pair. */
+enum { LIBRARY_BYTES = 16384 };
+
 /* Parses a key or an entry; *parsed is NULL when it is not JSON. What does not fit the small pool is taken without
  * asking the budget, so for a long text it is asked here. */
 static levee_status parse_entry(const json_t **parsed, json_span text, pool *library, levee_error *error) {
     enum { LONG_BYTES = 1024 };
     *parsed = NULL;
     levee_status status = text.bytes > LONG_BYTES ? json_check_room("model", text.text, text.bytes, error) : LEVEE_OK;
-    if (status == LEVEE_OK) *parsed = json_span_parse(text, library);
-    return status;
+    if (status != LEVEE_OK) return status;
+    bool refused;
+    *parsed = json_span_parse(text, library, &refused);
+    return refused ? error_out_of_memory(error, "model", text.bytes) : LEVEE_OK;
 }
 
 /* How many entries a list or object has, and how many bytes its keys. */
@@ -161,8 +167,28 @@ static levee_status add_token(bpe *b, const char *text, uint32_t id, levee_error
     return text_append(&b->texts, text, bytes, error);
 }
 
+enum { MOST_TOKENS = 1 << 24 };
+
+/* One entry of the vocabulary. */
+static levee_status read_token(bpe *b, json_span key, json_span value, uint32_t *room, pool *library,
+                               levee_error *error) {
+    const json_t *parsed;
+    levee_status status = parse_entry(&parsed, value, library, error);
+    json_int_t number = json_is_integer(parsed) ? json_integer_value(parsed) : -1;
+    if (status == LEVEE_OK) status = parse_entry(&parsed, key, library, error);
+    if (status != LEVEE_OK) return status;
+    const char *text = json_string_value(parsed);
+    if (!text)
+        return error_set(error, LEVEE_BAD_DATA, "model: vocab: %.*s is no text in quotes",
+                         key.bytes < 40 ? (int)key.bytes : 40, key.text);
+    if (number < 0 || number >= MOST_TOKENS)
+        return error_set(error, LEVEE_BAD_DATA, "model: vocab: '%.40s' has no id from 0 to %d", text,
+                         MOST_TOKENS - 1);
+    status = make_room(b, (uint32_t)number, room, error);
+    return status == LEVEE_OK ? add_token(b, text, (uint32_t)number, error) : status;
+}
+
 static levee_status read_vocabulary(bpe *b, json_span vocabulary, levee_error *error) {
-    enum { MOST_TOKENS = 1 << 24, LIBRARY_BYTES = 4096 };
     uint64_t key_bytes, count = count_entries(vocabulary, &key_bytes);
     json_walk walk;
     if (!count || !json_walk_open(&walk, vocabulary) || !walk.object || count > MOST_TOKENS)
@@ -177,23 +203,8 @@ static levee_status read_vocabulary(bpe *b, json_span vocabulary, levee_error *e
     unsigned char memory[LIBRARY_BYTES];
     pool library = {.memory = memory, .capacity = sizeof memory};
     json_span key, value;
-    while (status == LEVEE_OK && json_walk_next(&walk, &key, &value)) {
-        const json_t *parsed;
-        status = parse_entry(&parsed, value, &library, error);
-        json_int_t number = json_is_integer(parsed) ? json_integer_value(parsed) : -1;
-        if (status == LEVEE_OK) status = parse_entry(&parsed, key, &library, error);
-        if (status != LEVEE_OK) break;
-        const char *text = json_string_value(parsed);
-        if (!text)
-            status = error_set(error, LEVEE_BAD_DATA, "model: vocab: %.*s is no text in quotes",
-                               key.bytes < 40 ? (int)key.bytes : 40, key.text);
-        else if (number < 0 || number >= MOST_TOKENS)
-            status = error_set(error, LEVEE_BAD_DATA, "model: vocab: '%.40s' has no id from 0 to %d", text,
-                               MOST_TOKENS - 1);
-        else
-            status = make_room(b, (uint32_t)number, &room, error);
-        if (status == LEVEE_OK) status = add_token(b, text, (uint32_t)number, error);
-    }
+    while (status == LEVEE_OK && json_walk_next(&walk, &key, &value))
+        status = read_token(b, key, value, &room, &library, error);
     pool_empty(&library);
     return status == LEVEE_OK && walk.failed ? bad(error, "vocab: is not JSON") : status;
 }
@@ -238,7 +249,6 @@ static levee_status read_merge(bpe *b, const json_t *entry, uint32_t rank, levee
 }
 
 static levee_status read_merges(bpe *b, json_span merges, levee_error *error) {
-    enum { LIBRARY_BYTES = 8192 };
     uint64_t key_bytes, count = count_entries(merges, &key_bytes);
     json_walk walk;
     if (!merges.text || !json_walk_open(&walk, merges) || walk.object || count > UINT32_MAX / 4)
@@ -335,17 +345,23 @@ static void push_pair(bpe *b, uint32_t position) {
     if (m) heap_push(b, (candidate){.rank = m->rank, .position = position, .left = left->id, .right = right});
 }
 
+uint64_t bpe_room(const bpe *b) { return b->symbol_capacity; }
+
 /* Each symbol starts at most one pair at first, and each merge, of which there are fewer than symbols, adds two. */
-static levee_status reserve(bpe *b, uint64_t symbols, levee_error *error) {
-    if (symbols > UINT32_MAX / 4) return error_set(error, LEVEE_BAD_DATA, "a word of more than a gigabyte");
+levee_status bpe_reserve(bpe *b, uint64_t symbols, levee_error *error) {
     if (symbols <= b->symbol_capacity) return LEVEE_OK;
-    symbol *grown = ledger_resize(LEVEE_TOKENIZER, b->symbols, symbols * 2 * sizeof *grown);
+    symbol *grown = ledger_resize(LEVEE_TOKENIZER, b->symbols, symbols * sizeof *grown);
     if (grown) b->symbols = grown;
-    candidate *heap = ledger_resize(LEVEE_TOKENIZER, b->heap, symbols * 2 * 3 * sizeof *heap);
+    candidate *heap = ledger_resize(LEVEE_TOKENIZER, b->heap, symbols * 3 * sizeof *heap);
     if (heap) b->heap = heap;
     if (!grown || !heap) return error_out_of_memory(error, "a word to be tokenised", symbols * 3 * sizeof *heap);
-    b->symbol_capacity = symbols * 2;
+    b->symbol_capacity = symbols;
     return LEVEE_OK;
+}
+
+static levee_status reserve(bpe *b, uint64_t symbols, levee_error *error) {
+    if (symbols > UINT32_MAX / 4) return error_set(error, LEVEE_BAD_DATA, "a word of more than a gigabyte");
+    return symbols <= b->symbol_capacity ? LEVEE_OK : bpe_reserve(b, symbols * 2, error);
 }
 
 /* Splits a word into its first symbols; returns how many. */

@@ -2,7 +2,6 @@
 #ifndef LEVEE_TEXT_BPE_H
 #define LEVEE_TEXT_BPE_H
 
-#include "text/buffer.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_file.h"
 
@@ -26,6 +25,10 @@ uint32_t bpe_size(const bpe *b);
 
 /* Appends the ids of one word. Costs O(n log n) in the word's length. */
 levee_status bpe_encode(bpe *b, const char *word, uint64_t bytes, token_list *ids, levee_error *error);
+
+/* For how many symbols of a word there is room; and makes it for at least so many. */
+uint64_t bpe_room(const bpe *b);
+levee_status bpe_reserve(bpe *b, uint64_t symbols, levee_error *error);
 
 /* GPT-2's printable character of a byte, and back: -1 for a character that stands for none. */
 uint32_t bpe_byte_character(unsigned char byte);

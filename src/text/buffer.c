@@ -31,14 +31,19 @@ void text_free(text_buffer *b) {
     memset(b, 0, sizeof *b);
 }
 
+levee_status pieces_reserve(piece_list *list, uint64_t count, levee_error *error) {
+    if (count <= list->capacity) return LEVEE_OK;
+    text_piece *grown = ledger_resize(LEVEE_TOKENIZER, list->pieces, count * sizeof *grown);
+    if (!grown) return error_out_of_memory(error, "pieces of text", count * sizeof *grown);
+    list->pieces = grown;
+    list->capacity = count;
+    return LEVEE_OK;
+}
+
 levee_status pieces_append(piece_list *list, uint64_t offset, uint64_t bytes, levee_error *error) {
-    if (list->count == list->capacity) {
-        uint64_t larger = list->capacity ? list->capacity * 2 : 64;
-        text_piece *grown = ledger_resize(LEVEE_TOKENIZER, list->pieces, larger * sizeof *grown);
-        if (!grown) return error_out_of_memory(error, "pieces of text", larger * sizeof *grown);
-        list->pieces = grown;
-        list->capacity = larger;
-    }
+    levee_status status = LEVEE_OK;
+    if (list->count == list->capacity) status = pieces_reserve(list, list->capacity ? list->capacity * 2 : 64, error);
+    if (status != LEVEE_OK) return status;
     list->pieces[list->count++] = (text_piece){offset, bytes};
     return LEVEE_OK;
 }

@@ -25,6 +25,8 @@ typedef struct piece_list {
     uint64_t count, capacity;
 } piece_list;
 
+/* Makes room for `count` pieces in all. */
+levee_status pieces_reserve(piece_list *list, uint64_t count, levee_error *error);
 levee_status pieces_append(piece_list *list, uint64_t offset, uint64_t bytes, levee_error *error);
 void pieces_free(piece_list *list);
 

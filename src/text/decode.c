@@ -1,7 +1,6 @@
 /* Running a decoder: see stages.h. */
 #include <string.h>
 
-#include "base/error.h"
 #include "text/bpe.h"
 #include "text/stages.h"
 

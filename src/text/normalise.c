@@ -1,10 +1,8 @@
 /* Running a normalizer and a pre-tokenizer: see stages.h. */
-#include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 
 #include "base/error.h"
-#include "memory/ledger.h"
 #include "text/stages.h"
 
 static void swap(text_buffer *a, text_buffer *b) {
@@ -29,15 +27,24 @@ static levee_status replace(const step *s, const char *text, uint64_t bytes, tex
     return status == LEVEE_OK ? text_append(to, text + done, bytes - done, error) : status;
 }
 
-static levee_status unicode(const text_buffer *text, int options, text_buffer *to, levee_error *error) {
-    utf8proc_uint8_t *result = NULL;
+/* The library decomposes into `to`, which is empty, and composes there: so it takes no memory that is not booked. */
+static levee_status unicode(const text_buffer *text, int option, text_buffer *to, levee_error *error) {
     if (!text->bytes) return text_append(to, "", 0, error);
-    utf8proc_ssize_t bytes = utf8proc_map((const utf8proc_uint8_t *)text->data, (utf8proc_ssize_t)text->bytes,
-                                          &result, (utf8proc_option_t)options);
-    levee_status status = bytes < 0 ? error_set(error, LEVEE_BAD_DATA, "normalizer: %s", utf8proc_errmsg(bytes))
-                                    : text_append(to, (const char *)result, (uint64_t)bytes, error);
-    free(result);
-    return status;
+    const utf8proc_uint8_t *from = (const utf8proc_uint8_t *)text->data;
+    utf8proc_ssize_t bytes = (utf8proc_ssize_t)text->bytes;
+    utf8proc_option_t options = (utf8proc_option_t)option;
+    utf8proc_ssize_t length = utf8proc_decompose(from, bytes, NULL, 0, options);
+    if (length >= 0) {
+        levee_status status = text_reserve(to, (uint64_t)length * sizeof(utf8proc_int32_t) + 1, error);
+        if (status != LEVEE_OK) return status;
+        utf8proc_int32_t *codes = (utf8proc_int32_t *)(void *)to->data; /* blocks of the ledger are aligned */
+        length = utf8proc_decompose(from, bytes, codes, length, options);
+        if (length >= 0) length = utf8proc_reencode(codes, length, options);
+    }
+    if (length < 0) return error_set(error, LEVEE_BAD_DATA, "normalizer: %s", utf8proc_errmsg(length));
+    to->bytes = (uint64_t)length;
+    to->data[length] = 0;
+    return LEVEE_OK;
 }
 
 static levee_status lowercase(const text_buffer *text, text_buffer *to, levee_error *error) {

@@ -71,6 +71,13 @@ levee_status pattern_open_regex(pattern **result, const char *expression, levee_
     return LEVEE_OK;
 }
 
+void pattern_trim(pattern *p) {
+    pcre2_match_data *fresh = p && p->code ? pcre2_match_data_create_from_pattern(p->code, p->memory) : NULL;
+    if (!fresh) return;
+    pcre2_match_data_free(p->match);
+    p->match = fresh;
+}
+
 levee_status pattern_open(pattern **result, const json_t *description, const char *where, levee_error *error) {
     const char *regex = json_string_value(json_object_get(description, "Regex"));
     const json_t *fixed = json_object_get(description, "String");

@@ -150,7 +150,7 @@ static levee_status read_decoder_step(step *s, const char *type, const json_t *d
 }
 
 static levee_status read_stage(stage *s, const json_t *description, const char *where, const char *list,
-                               read_step *read, levee_error *error) {
+                               read_step *read_one, levee_error *error) {
     if (!description || json_is_null(description)) return LEVEE_OK;
     const char *type = json_string_value(json_object_get(description, "type"));
     if (!type) return bad(error, where, "has no type");
@@ -158,11 +158,11 @@ static levee_status read_stage(stage *s, const json_t *description, const char *
         const json_t *steps = json_object_get(description, list);
         levee_status status = json_is_array(steps) ? LEVEE_OK : bad(error, where, "a sequence without steps");
         for (size_t i = 0; i < json_array_size(steps) && status == LEVEE_OK; i++)
-            status = read_stage(s, json_array_get(steps, i), where, list, read, error);
+            status = read_stage(s, json_array_get(steps, i), where, list, read_one, error);
         return status;
     }
     if (s->count == STAGE_STEPS) return bad(error, where, "has more than 16 steps");
-    return read(&s->steps[s->count++], type, description, where, error);
+    return read_one(&s->steps[s->count++], type, description, where, error);
 }
 
 levee_status stage_read_normalizer(stage *s, const json_t *description, levee_error *error) {
@@ -180,6 +180,10 @@ levee_status stage_read_decoder(stage *s, const json_t *description, levee_error
 void stage_close(stage *s) {
     for (unsigned i = 0; i < s->count; i++) pattern_close(s->steps[i].match);
     memset(s, 0, sizeof *s);
+}
+
+void stage_trim(stage *s) {
+    for (unsigned i = 0; i < s->count; i++) pattern_trim(s->steps[i].match);
 }
 
 bool stage_has(const stage *s, step_kind kind) {

@@ -51,6 +51,9 @@ levee_status stage_read_pretokenizer(stage *s, const json_t *description, levee_
 levee_status stage_read_decoder(stage *s, const json_t *description, levee_error *error);
 void stage_close(stage *s);
 
+/* Has all patterns give back what they keep (pattern_trim). */
+void stage_trim(stage *s);
+
 /* Does a stage have a step of this kind? */
 bool stage_has(const stage *s, step_kind kind);
 

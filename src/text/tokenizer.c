@@ -1,7 +1,6 @@
 /* tokenizer.json, from text to ids and back: see tokenizer.h. */
 #include "text/tokenizer.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <utf8proc.h>
 
@@ -35,14 +34,20 @@ struct tokenizer {
     token_list raw_ids, cooked_ids;
 };
 
+levee_status token_list_reserve(token_list *list, uint64_t count, levee_error *error) {
+    if (count <= list->capacity) return LEVEE_OK;
+    uint32_t *grown = ledger_resize(LEVEE_TOKENIZER, list->ids, count * sizeof *grown);
+    if (!grown) return error_out_of_memory(error, "a list of tokens", count * sizeof *grown);
+    list->ids = grown;
+    list->capacity = count;
+    return LEVEE_OK;
+}
+
 levee_status token_list_add(token_list *list, uint32_t id, levee_error *error) {
-    if (list->count == list->capacity) {
-        uint64_t larger = list->capacity ? list->capacity * 2 : 256;
-        uint32_t *grown = ledger_resize(LEVEE_TOKENIZER, list->ids, larger * sizeof *grown);
-        if (!grown) return error_out_of_memory(error, "a list of tokens", larger * sizeof *grown);
-        list->ids = grown;
-        list->capacity = larger;
-    }
+    levee_status status = LEVEE_OK;
+    if (list->count == list->capacity)
+        status = token_list_reserve(list, list->capacity ? list->capacity * 2 : 256, error);
+    if (status != LEVEE_OK) return status;
     list->ids[list->count++] = id;
     return LEVEE_OK;
 }
@@ -75,6 +80,35 @@ void tokenizer_close(tokenizer *t) {
     ledger_free(t);
 }
 
+void tokenizer_trim(tokenizer *t) {
+    if (!t) return;
+    stage_trim(&t->normalizer);
+    stage_trim(&t->pretokenizer);
+    stage_trim(&t->decoder);
+}
+
+static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
+tokenizer_room tokenizer_room_taken(const tokenizer *t) {
+    return (tokenizer_room){
+        .text_bytes = larger(t->text.capacity, larger(t->scratch.capacity, t->words_text.capacity)),
+        .pieces = larger(larger(t->raw.capacity, t->cooked.capacity), larger(t->pieces.capacity, t->other.capacity)),
+        .ids = larger(t->raw_ids.capacity, t->cooked_ids.capacity),
+        .symbols = bpe_room(t->words)};
+}
+
+/* Texts and pieces swap their places while they are worked on, so that each place is to have room for all. */
+levee_status tokenizer_reserve(tokenizer *t, const tokenizer_room *room, levee_error *error) {
+    text_buffer *texts[] = {&t->text, &t->scratch, &t->words_text};
+    piece_list *lists[] = {&t->raw, &t->cooked, &t->pieces, &t->other};
+    levee_status status = bpe_reserve(t->words, room->symbols, error);
+    for (unsigned i = 0; i < 3 && room->text_bytes && status == LEVEE_OK; i++)
+        status = text_reserve(texts[i], room->text_bytes - 1, error);
+    for (unsigned i = 0; i < 4 && status == LEVEE_OK; i++) status = pieces_reserve(lists[i], room->pieces, error);
+    if (status == LEVEE_OK) status = token_list_reserve(&t->raw_ids, room->ids, error);
+    return status == LEVEE_OK ? token_list_reserve(&t->cooked_ids, room->ids, error) : status;
+}
+
 uint32_t tokenizer_vocabulary_size(const tokenizer *t) { return t->size; }
 int64_t tokenizer_eos(const tokenizer *t) { return t->eos; }
 int64_t tokenizer_bos(const tokenizer *t) { return t->bos; }
@@ -84,6 +118,19 @@ int64_t tokenizer_find(const tokenizer *t, const char *token) {
         if (!strcmp(t->added[i].content, token)) return t->added[i].id;
     uint32_t id = bpe_find(t->words, token, strlen(token));
     return id == NO_TOKEN ? -1 : (int64_t)id;
+}
+
+levee_status tokenizer_replace_ends(tokenizer *t, const char *bos, const char *eos, levee_error *error) {
+    const char *names[] = {bos, eos};
+    int64_t *ids[] = {&t->bos, &t->eos};
+    for (unsigned i = 0; i < 2; i++) {
+        int64_t id = names[i] ? tokenizer_find(t, names[i]) : *ids[i];
+        if (names[i] && id < 0)
+            return error_set(error, LEVEE_USAGE, "%s: '%.60s' is no token of the model's tokenizer.json",
+                             i ? "eos_token" : "bos_token", names[i]);
+        *ids[i] = id;
+    }
+    return LEVEE_OK;
 }
 
 /* An added token is matched in normalised text if it asks for that, so its own text is normalised once here. */
@@ -191,7 +238,7 @@ static levee_status read_special_tokens(tokenizer *t, const char *directory, lev
     json_t *names;
     t->bos = t->eos = -1;
     if (!file_join(path, directory, "tokenizer_config.json") || !file_exists(path)) return LEVEE_OK;
-    levee_status status = json_object_read(&names, path, JSON_FILE_LIMIT_BYTES, error);
+    levee_status status = json_object_read_reals(&names, path, JSON_FILE_LIMIT_BYTES, error);
     if (status != LEVEE_OK) return status;
     t->bos = named_token(t, names, "bos_token");
     t->eos = named_token(t, names, "eos_token");
@@ -346,6 +393,15 @@ static const added_token *added_by_id(const tokenizer *t, uint32_t id) {
     return NULL;
 }
 
+token_kind tokenizer_token(const tokenizer *t, uint32_t id, const char **text, uint64_t *bytes) {
+    const added_token *added = added_by_id(t, id);
+    *bytes = 0;
+    *text = added ? added->content : bpe_text(t->words, id, bytes);
+    if (added) *bytes = strlen(added->content);
+    if (added) return added->special ? TOKEN_SPECIAL : TOKEN_ADDED;
+    return *text ? TOKEN_PLAIN : TOKEN_ABSENT;
+}
+
 levee_status tokenizer_decode(tokenizer *t, const uint32_t *ids, uint64_t count, bool skip_special, char **text,
                               uint64_t *bytes, levee_error *error) {
     levee_status status = LEVEE_OK;
@@ -353,11 +409,10 @@ levee_status tokenizer_decode(tokenizer *t, const uint32_t *ids, uint64_t count,
     t->text.bytes = 0;
     t->pieces.count = 0;
     for (uint64_t i = 0; i < count && status == LEVEE_OK; i++) {
-        const added_token *added = added_by_id(t, ids[i]);
-        uint64_t length = 0;
-        const char *token = added ? added->content : bpe_text(t->words, ids[i], &length);
-        if (added) length = strlen(token);
-        if (!token || (added && added->special && skip_special)) continue; /* unknown ids decode to nothing */
+        const char *token;
+        uint64_t length;
+        token_kind kind = tokenizer_token(t, ids[i], &token, &length);
+        if (kind == TOKEN_ABSENT || (kind == TOKEN_SPECIAL && skip_special)) continue;
         uint64_t begin = t->text.bytes;
         status = text_append(&t->text, token, length, error);
         if (status == LEVEE_OK) status = pieces_append(&t->pieces, begin, length, error);

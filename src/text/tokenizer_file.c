@@ -7,14 +7,14 @@
 
 typedef struct file_reader {
     tokenizer_file *file;
+    json_span whole; /* its text is "" for an empty file, which has no mapping */
     const char *path;
     levee_error *error;
 } file_reader;
 
 static levee_status not_json(const file_reader *r, const char *place, const char *problem) {
-    const char *text = (const char *)r->file->mapping.data;
     uint64_t line = 1;
-    for (const char *c = text; c < place; c++) line += *c == '\n';
+    for (const char *c = r->whole.text; c < place; c++) line += *c == '\n';
     return error_set(r->error, LEVEE_BAD_DATA, "%s: line %llu: %s", r->path, (unsigned long long)line, problem);
 }
 
@@ -29,8 +29,12 @@ static levee_status add_member(const file_reader *r, json_t *tree, json_span key
     uint64_t bytes = (uint64_t)(value.text + value.bytes - key.text);
     levee_status status = json_check_room(r->path, key.text, bytes, r->error);
     if (status != LEVEE_OK) return status;
-    json_t *name = json_span_parse(key, NULL), *parsed = name ? json_span_parse(value, NULL) : NULL;
-    if (!parsed)
+    bool refused;
+    json_t *name = json_span_parse(key, NULL, &refused);
+    json_t *parsed = name ? json_span_parse(value, NULL, &refused) : NULL;
+    if (refused)
+        status = error_out_of_memory(r->error, r->path, bytes);
+    else if (!parsed)
         status = not_json(r, name ? value.text : key.text, "this is not JSON");
     else if (json_object_get(tree, json_string_value(name)))
         status = not_json(r, key.text, "this key is there twice");
@@ -79,8 +83,8 @@ levee_status tokenizer_file_open(tokenizer_file *f, const char *path, levee_erro
     *f = (tokenizer_file){0};
     levee_status status = file_map(&f->mapping, path, error);
     if (status != LEVEE_OK) return status;
-    file_reader r = {.file = f, .path = path, .error = error};
     json_span whole = {.text = f->mapping.data ? (const char *)f->mapping.data : "", .bytes = f->mapping.bytes};
+    file_reader r = {.file = f, .whole = whole, .path = path, .error = error};
     json_walk walk = {0};
     f->tree = json_object();
     if (!f->tree)
