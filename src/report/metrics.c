@@ -1,34 +1,22 @@
 /* metrics.jsonl and the progress line: see metrics.h. */
 #include "report/metrics.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <math.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "base/bytes.h"
-#include "base/error.h"
+#include "base/file.h"
 #include "memory/ledger.h"
+#include "report/json_text.h"
 
-enum { LINE_BYTES = 4096, NUMBER_BYTES = 32 };
+enum { LINE_BYTES = 4096 };
 
-levee_status metrics_open(metrics *m, const char *path, levee_error *error) {
-    m->descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
-    return m->descriptor >= 0 ? LEVEE_OK
-                              : error_set(error, LEVEE_IO_ERROR, "%s: cannot be written: %s", path, strerror(errno));
+levee_status metrics_open(metrics *m, const char *path, uint64_t keep_bytes, levee_error *error) {
+    return file_append_open(&m->descriptor, path, keep_bytes, &m->bytes, error);
 }
 
 void metrics_close(metrics *m) {
-    if (m->descriptor >= 0) close(m->descriptor);
+    file_close(m->descriptor);
     m->descriptor = -1;
-}
-
-/* JSON has no infinity and no NaN. */
-static const char *number(char text[NUMBER_BYTES], double given) {
-    snprintf(text, NUMBER_BYTES, isfinite(given) ? "%.9g" : "null", given);
-    return text;
 }
 
 static int categories(char *text, size_t room, const char *key, const uint64_t *planned) {
@@ -41,31 +29,38 @@ static int categories(char *text, size_t room, const char *key, const uint64_t *
 }
 
 levee_status metrics_write(metrics *m, const step_report *r, levee_error *error) {
-    char line[LINE_BYTES], loss[NUMBER_BYTES], rate[NUMBER_BYTES], norm[NUMBER_BYTES], speed[NUMBER_BYTES];
-    char validation[NUMBER_BYTES], seconds[NUMBER_BYTES];
+    char line[LINE_BYTES], loss[JSON_NUMBER_BYTES], rate[JSON_NUMBER_BYTES], norm[JSON_NUMBER_BYTES],
+        speed[JSON_NUMBER_BYTES];
+    char validation[JSON_NUMBER_BYTES], seconds[JSON_NUMBER_BYTES], held[JSON_NUMBER_BYTES];
     int length = snprintf(
         line, sizeof line,
         "{\"step\":%llu,\"loss\":%s,\"val_loss\":%s,\"learning_rate\":%s,\"grad_norm\":%s,\"tokens\":%llu,"
         "\"trained_tokens\":%llu,\"tokens_per_second\":%s,\"seconds\":%s,\"passes\":%u,\"repeated_passes\":%u,\"plan_"
-        "level\":%u,"
-        "\"held_bytes\":%llu,\"peak_bytes\":%llu,\"predicted_bytes\":%llu,\"budget_bytes\":%llu",
-        (unsigned long long)r->step, number(loss, r->loss), number(validation, r->validation_loss),
-        number(rate, r->learning_rate), number(norm, r->gradient_norm), (unsigned long long)r->tokens,
-        (unsigned long long)r->trained_tokens, number(speed, r->tokens_per_second), number(seconds, r->seconds),
-        r->passes, r->repeated, r->plan_level, (unsigned long long)r->held_bytes, (unsigned long long)r->peak_bytes,
+        "level\":%u,\"applied\":%s,"
+        "\"held_bytes\":%s,\"peak_bytes\":%llu,\"predicted_bytes\":%llu,\"budget_bytes\":%llu",
+        (unsigned long long)r->step, json_text_number(loss, r->loss),
+        json_text_number(validation, r->validation_loss), json_text_number(rate, r->learning_rate),
+        json_text_number(norm, r->gradient_norm), (unsigned long long)r->tokens,
+        (unsigned long long)r->trained_tokens, json_text_number(speed, r->tokens_per_second),
+        json_text_number(seconds, r->seconds), r->passes, r->repeated, r->plan_level, r->applied ? "true" : "false",
+        json_text_count(held, r->held_bytes != LEVEE_UNKNOWN_BYTES, r->held_bytes), (unsigned long long)r->peak_bytes,
         (unsigned long long)r->predicted_bytes, (unsigned long long)r->budget_bytes);
     length += categories(line + length, sizeof line - (size_t)length, "planned_bytes", r->planned_bytes);
     length += categories(line + length, sizeof line - (size_t)length, "booked_bytes", NULL);
     length += snprintf(line + length, sizeof line - (size_t)length, "}\n");
-    if (write(m->descriptor, line, (size_t)length) == length) return LEVEE_OK;
-    return error_set(error, LEVEE_IO_ERROR, "metrics.jsonl: %s; is the disk full?", strerror(errno));
+    levee_status status = file_append(m->descriptor, "metrics.jsonl", line, (uint64_t)length, m->bytes, error);
+    if (status == LEVEE_OK) m->bytes += (uint64_t)length;
+    return status;
 }
+
+levee_status metrics_sync(metrics *m, levee_error *error) { return file_sync(m->descriptor, "metrics.jsonl", error); }
 
 void metrics_progress(char line[PROGRESS_BYTES], const step_report *r) {
     char held[BYTES_TEXT], budget[BYTES_TEXT];
+    bool known = r->held_bytes != LEVEE_UNKNOWN_BYTES;
     double left = r->seconds * (double)(r->steps - r->step);
-    snprintf(line, PROGRESS_BYTES,
-             "step %llu/%llu  loss %.4f  %.0f tokens/s  rate %.3g  memory %s of %s  left %.0f s",
-             (unsigned long long)r->step, (unsigned long long)r->steps, r->loss, r->tokens_per_second,
-             r->learning_rate, bytes_format(held, r->held_bytes), bytes_format(budget, r->budget_bytes), left);
+    snprintf(
+        line, PROGRESS_BYTES, "step %llu/%llu  loss %.4f  %.0f tokens/s  rate %.3g  memory %s of %s  left %.0f s",
+        (unsigned long long)r->step, (unsigned long long)r->steps, r->loss, r->tokens_per_second, r->learning_rate,
+        known ? bytes_format(held, r->held_bytes) : "unknown", bytes_format(budget, r->budget_bytes), left);
 }

@@ -10,21 +10,30 @@ typedef struct step_report {
     double loss, learning_rate, gradient_norm, tokens_per_second, seconds;
     double validation_loss; /* NaN when there was no validation */
     uint64_t tokens, trained_tokens;
-    uint64_t held_bytes, peak_bytes, predicted_bytes, budget_bytes;
+    uint64_t held_bytes; /* or LEVEE_UNKNOWN_BYTES: null in the file */
+    uint64_t peak_bytes, predicted_bytes, budget_bytes;
     const uint64_t *planned_bytes; /* [LEVEE_CATEGORY_COUNT] */
     uint64_t steps;                /* of the whole run */
-    uint32_t passes, repeated; /* passes of the step; those cut short and done again */
-    uint32_t plan_level;       /* 0: the largest plan */
+    uint32_t passes, repeated;     /* passes of the step; those cut short and done again */
+    uint32_t plan_level;           /* 0: the largest plan */
+    bool applied;                  /* false: loss or gradient was not finite, and the step changed nothing */
 } step_report;
 
 typedef struct metrics {
     int descriptor; /* -1 when closed */
+    uint64_t bytes; /* written so far: whole lines */
 } metrics;
 
-/* Starts an empty file. metrics_close accepts a closed one. */
-levee_status metrics_open(metrics *m, const char *path, levee_error *error);
+/* Opens a file for appending, cut back to its first `keep_bytes` bytes; 0 starts anew. metrics_close accepts a closed
+ * one. */
+levee_status metrics_open(metrics *m, const char *path, uint64_t keep_bytes, levee_error *error);
 void metrics_close(metrics *m);
+
+/* Appends a line; when that fails half-way the half is taken back. */
 levee_status metrics_write(metrics *m, const step_report *report, levee_error *error);
+
+/* Has all lines so far reach the disk. */
+levee_status metrics_sync(metrics *m, levee_error *error);
 
 enum { PROGRESS_BYTES = 256 };
 

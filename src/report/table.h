@@ -6,6 +6,9 @@
 
 enum { TABLE_BYTES = 4096 };
 
+/* Appends to a table what still fits. */
+void table_add(char text[TABLE_BYTES], const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* Writes the plan: a line a category that is not empty, the total, and the budget. */
 void table_of_plan(char text[TABLE_BYTES], const uint64_t planned[LEVEE_CATEGORY_COUNT], uint64_t budget_bytes);
 

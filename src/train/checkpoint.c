@@ -1,13 +1,10 @@
 /* The file of a checkpoint: see checkpoint.h. */
 #include "train/checkpoint.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define XXH_STATIC_LINKING_ONLY /* to hold a hash's state on the stack */
 #include <xxhash.h>
@@ -160,14 +157,10 @@ static levee_status refuse(const source *s, const char *what, levee_error *error
 }
 
 static levee_status read_at(const source *s, void *to, uint64_t bytes, uint64_t offset, levee_error *error) {
-    for (uint64_t done = 0; done < bytes;) {
-        ssize_t got = pread(s->descriptor, (unsigned char *)to + done, bytes - done, (off_t)(offset + done));
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return error_set(error, LEVEE_IO_ERROR, "%s: cannot be read: %s", s->path, strerror(errno));
-        if (got == 0) return error_set(error, LEVEE_IO_ERROR, "%s: became shorter while it was read", s->path);
-        done += (uint64_t)got;
-    }
-    return LEVEE_OK;
+    uint64_t got;
+    levee_status status = file_read_at(s->descriptor, s->path, to, bytes, offset, &got, error);
+    if (status != LEVEE_OK || got == bytes) return status;
+    return error_set(error, LEVEE_IO_ERROR, "%s: became shorter while it was read", s->path);
 }
 
 /* The hash comes before the version, so that a damaged version is not taken for another one. */
@@ -311,6 +304,16 @@ static levee_status verify(source *s, const checkpoint_state *expected, const ch
     return status;
 }
 
+levee_status checkpoint_peek(const char *path, checkpoint_state *state, levee_error *error) {
+    source s = {.path = path};
+    levee_status status = file_open(path, &s.descriptor, &s.bytes, error);
+    if (status != LEVEE_OK) return status;
+    status = read_header(&s, error);
+    if (status == LEVEE_OK) *state = s.header.state;
+    file_close(s.descriptor);
+    return status;
+}
+
 levee_status checkpoint_read(const char *path, checkpoint_state *state, const checkpoint_section *sections,
                              unsigned count, levee_error *error) {
     source s = {.path = path};
@@ -320,7 +323,7 @@ levee_status checkpoint_read(const char *path, checkpoint_state *state, const ch
     for (unsigned i = 0; i < count && status == LEVEE_OK; i++)
         status = read_section(&s, find_entry(&s, sections[i].kind), sections[i].data, error);
     if (status == LEVEE_OK) *state = s.header.state;
-    posix_fadvise(s.descriptor, 0, 0, POSIX_FADV_DONTNEED); /* it is not read again */
-    close(s.descriptor);
+    file_drop_cache(s.descriptor);
+    file_close(s.descriptor);
     return status;
 }

@@ -13,8 +13,7 @@
 #ifndef LEVEE_TRAIN_CHECKPOINT_H
 #define LEVEE_TRAIN_CHECKPOINT_H
 
-#include "base/file.h"
-#include "levee.h"
+#include "train/training.h"
 
 typedef enum checkpoint_kind { /* on disk: keep the numbers */
                                CHECKPOINT_PARAMETERS = 1,
@@ -39,6 +38,10 @@ typedef struct checkpoint_state {
     uint64_t position; /* of the data cursor: examples used so far */
     uint64_t trained_tokens;
     uint64_t metrics_bytes; /* length of metrics.jsonl */
+    plan_sequence plans;    /* so that sums are rounded as they would have been */
+    uint32_t compute;       /* compute_type of the products */
+    uint32_t threads;
+    uint32_t not_finite_steps; /* the last steps in a row that were not applied */
     checkpoint_identity identities[CHECKPOINT_IDENTITIES];
 } checkpoint_state;
 
@@ -64,7 +67,9 @@ typedef struct checkpoint_trailer {
 } checkpoint_trailer;
 
 _Static_assert(sizeof(checkpoint_identity) == 32, "written to disk");
-_Static_assert(sizeof(checkpoint_state) == 56 + 32 * CHECKPOINT_IDENTITIES, "written to disk");
+_Static_assert(sizeof(plan_sequence) == 4 + 8 * PLAN_LEVELS, "written to disk");
+_Static_assert(sizeof(checkpoint_state) == 72 + sizeof(plan_sequence) - 4 + 32 * CHECKPOINT_IDENTITIES,
+               "written to disk");
 _Static_assert(sizeof(checkpoint_header) == 40 + sizeof(checkpoint_state), "written to disk");
 _Static_assert(sizeof(checkpoint_entry) == 32, "written to disk");
 _Static_assert(sizeof(checkpoint_trailer) == 8 + 32 * CHECKPOINT_SECTIONS, "written to disk");
@@ -93,6 +98,9 @@ uint64_t checkpoint_bytes(const checkpoint_section *sections, unsigned count);
  * the disk. On failure nothing but what file_writer_commit says has changed. */
 levee_status checkpoint_write(const char *directory, const checkpoint_state *state,
                               const checkpoint_section *sections, unsigned count, levee_error *error);
+
+/* Reads where the run stood and how it was run, without its sections, which are not looked at. */
+levee_status checkpoint_peek(const char *path, checkpoint_state *state, levee_error *error);
 
 /* Reads a checkpoint of exactly these sections, made by a run with exactly the identities that *state holds on entry;
  * on success *state is what was written. The whole file is verified before the first byte of a destination changes:

@@ -1,13 +1,8 @@
 /* The checkpoints of a run: see checkpoint_directory.h. */
 #include "train/checkpoint_directory.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/error.h"
@@ -51,28 +46,21 @@ static bool is_leftover(const char *name) {
     return checkpoint_parse_name(stem, &step);
 }
 
-static levee_status read_directory(checkpoint_directory *d, DIR *directory, levee_error *error) {
-    for (;;) {
-        errno = 0;
-        const struct dirent *entry = readdir(directory);
-        if (!entry) break;
-        uint64_t step;
-        if (checkpoint_parse_name(entry->d_name, &step)) add_step(d, step);
-        if (is_leftover(entry->d_name) && unlinkat(dirfd(directory), entry->d_name, 0))
-            return error_set(error, LEVEE_IO_ERROR, "%s/%s: a killed run left this, and it cannot be removed: %s",
-                             d->path, entry->d_name, strerror(errno));
-    }
-    if (!errno) return LEVEE_OK;
-    return error_set(error, LEVEE_IO_ERROR, "%s: cannot be read: %s", d->path, strerror(errno));
+static levee_status read_name(void *context, const char *name, levee_error *error) {
+    checkpoint_directory *d = context;
+    char path[FILE_PATH_BYTES];
+    uint64_t step;
+    if (checkpoint_parse_name(name, &step)) add_step(d, step);
+    if (!is_leftover(name) || !file_join(path, d->path, name)) return LEVEE_OK;
+    levee_status status = file_remove(path, error);
+    return status == LEVEE_OK ? status : error_context(error, "a killed run left something");
 }
 
 /* The name of a directory that is new lasts once its parent has reached the disk. */
 static void sync_parent(const char *path) {
     char parent[FILE_PATH_BYTES];
-    int descriptor = file_join(parent, path, "..") ? open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (descriptor < 0) return; /* it may be out of our reach, and is no less usable for that */
-    fsync(descriptor);
-    close(descriptor);
+    /* It may be out of our reach, and is no less usable for that. */
+    if (file_join(parent, path, "..")) file_sync_directory(parent, NULL);
 }
 
 levee_status checkpoints_open(checkpoint_directory *d, const char *path, uint32_t keep_last, levee_error *error) {
@@ -85,11 +73,7 @@ levee_status checkpoints_open(checkpoint_directory *d, const char *path, uint32_
     if (status != LEVEE_OK) return status;
     snprintf(d->path, sizeof d->path, "%s", path);
     sync_parent(path);
-    DIR *directory = opendir(path);
-    if (!directory) return error_set(error, LEVEE_IO_ERROR, "%s: cannot be read: %s", path, strerror(errno));
-    status = read_directory(d, directory, error);
-    closedir(directory);
-    return status;
+    return file_list(path, read_name, d, error);
 }
 
 bool checkpoints_newest(const checkpoint_directory *d, uint64_t *step) {
@@ -97,30 +81,41 @@ bool checkpoints_newest(const checkpoint_directory *d, uint64_t *step) {
     return d->count > 0;
 }
 
-levee_status checkpoint_check_disk(const char *directory, uint64_t bytes, uint64_t files, levee_error *error) {
-    struct statvfs disk;
-    if (statvfs(directory, &disk))
-        return error_set(error, LEVEE_IO_ERROR, "%s: its free space cannot be read: %s", directory, strerror(errno));
-    uint64_t needed, available;
-    if (__builtin_mul_overflow(bytes, files, &needed) || __builtin_add_overflow(needed, margin_bytes, &needed))
+bool checkpoints_peek(const checkpoint_directory *d, checkpoint_state *state) {
+    for (uint32_t i = d->count; i--;) {
+        char path[FILE_PATH_BYTES];
+        if (path_of_step(path, d, d->known[i].step) && checkpoint_peek(path, state, NULL) == LEVEE_OK) return true;
+    }
+    return false;
+}
+
+levee_status checkpoint_check_disk(const char *directory, uint64_t bytes, uint64_t files, uint64_t beside_bytes,
+                                   levee_error *error) {
+    uint64_t needed, available, beside = beside_bytes + margin_bytes;
+    levee_status status = file_free_bytes(directory, &available, error);
+    if (status != LEVEE_OK) return status;
+    if (__builtin_mul_overflow(bytes, files, &needed) || __builtin_add_overflow(needed, beside, &needed))
         needed = UINT64_MAX;
-    if (__builtin_mul_overflow((uint64_t)disk.f_bavail, (uint64_t)disk.f_frsize, &available)) available = UINT64_MAX;
     if (!files || needed <= available) return LEVEE_OK;
     char need[BYTES_TEXT], one[BYTES_TEXT], margin[BYTES_TEXT], left[BYTES_TEXT];
     return error_set(error, LEVEE_IO_ERROR,
-                     "%s: %llu files of %s and a margin of %s need %s, and %s is free; free some, or keep fewer "
+                     "%s: %llu files of %s and %s beside them need %s, and %s is free; free some, or keep fewer "
                      "checkpoints",
-                     directory, (unsigned long long)files, bytes_format(one, bytes),
-                     bytes_format(margin, margin_bytes), bytes_format(need, needed), bytes_format(left, available));
+                     directory, (unsigned long long)files, bytes_format(one, bytes), bytes_format(margin, beside),
+                     bytes_format(need, needed), bytes_format(left, available));
+}
+
+uint64_t checkpoints_at_once(uint32_t keep_last, uint64_t saves) {
+    /* A new file is whole before the oldest goes. */
+    uint64_t files = (uint64_t)keep_last + 1;
+    return keep_last == CHECKPOINTS_KEEP_ALL || saves < files ? saves : files;
 }
 
 levee_status checkpoints_check_room(const checkpoint_directory *d, uint64_t bytes, uint64_t saves,
-                                    levee_error *error) {
-    /* A new file is whole before the oldest goes. */
-    uint64_t at_once = (uint64_t)d->keep_last + 1;
+                                    uint64_t beside_bytes, levee_error *error) {
+    uint64_t at_once = checkpoints_at_once(d->keep_last, UINT64_MAX);
     uint64_t files = at_once > d->count + 1 ? at_once - d->count : 1;
-    return checkpoint_check_disk(d->path, bytes,
-                                 d->keep_last == CHECKPOINTS_KEEP_ALL || saves < files ? saves : files, error);
+    return checkpoint_check_disk(d->path, bytes, saves < files ? saves : files, beside_bytes, error);
 }
 
 /* Tells of a checkpoint that is passed over. */
@@ -147,7 +142,7 @@ levee_status checkpoints_load(checkpoint_directory *d, checkpoint_state *state, 
         }
         /* What cannot be read now may be readable later, so only what is known to be damaged is given up. */
         d->known[i].damaged = status == LEVEE_BAD_DATA;
-        if (status == LEVEE_IO_ERROR) failure = status;
+        if (status != LEVEE_BAD_DATA) failure = LEVEE_IO_ERROR;
         report(&reason, print, context);
     }
     return error_set(error, failure,
@@ -157,9 +152,10 @@ levee_status checkpoints_load(checkpoint_directory *d, checkpoint_state *state, 
 /* Forgets a checkpoint and removes its file. */
 static levee_status remove_step(checkpoint_directory *d, uint32_t place, levee_error *error) {
     char path[FILE_PATH_BYTES];
-    if (!path_of_step(path, d, d->known[place].step) || (unlink(path) && errno != ENOENT))
-        return error_set(error, LEVEE_IO_ERROR, "%s: is no longer needed, but cannot be removed: %s", path,
-                         strerror(errno));
+    if (!path_of_step(path, d, d->known[place].step))
+        return error_set(error, LEVEE_USAGE, "%.200s...: the path is too long", d->path);
+    levee_status status = file_remove(path, error);
+    if (status != LEVEE_OK) return error_context(error, "a checkpoint that is no longer needed");
     memmove(d->known + place, d->known + place + 1, (--d->count - place) * sizeof *d->known);
     return LEVEE_OK;
 }

@@ -32,19 +32,27 @@ levee_status checkpoints_open(checkpoint_directory *d, const char *path, uint32_
 /* The newest step that has a file, damaged ones included: there is something to resume, or to be lost. */
 bool checkpoints_newest(const checkpoint_directory *d, uint64_t *step);
 
-/* Refuses, as LEVEE_IO_ERROR with directory, need and what is free, when `files` more files of `bytes` bytes would
- * not leave a margin free on the directory's file system. */
-levee_status checkpoint_check_disk(const char *directory, uint64_t bytes, uint64_t files, levee_error *error);
+/* Where the newest run stood whose header can be read: see checkpoint_peek. False when there is none. */
+bool checkpoints_peek(const checkpoint_directory *d, checkpoint_state *state);
+
+/* Refuses, as LEVEE_IO_ERROR with directory, need and what is free, when `files` more files of `bytes` bytes, and
+ * `beside_bytes` of others, would not leave a margin free on the directory's file system. */
+levee_status checkpoint_check_disk(const char *directory, uint64_t bytes, uint64_t files, uint64_t beside_bytes,
+                                   levee_error *error);
+
+/* How many checkpoints a run of `saves` saves has on the disk at once, at most. */
+uint64_t checkpoints_at_once(uint32_t keep_last, uint64_t saves);
 
 /* The same for a run that will save `saves` checkpoints of `bytes` bytes: counts only files that exist at once and
  * are not there yet. */
 levee_status checkpoints_check_room(const checkpoint_directory *d, uint64_t bytes, uint64_t saves,
-                                    levee_error *error);
+                                    uint64_t beside_bytes, levee_error *error);
 
 /* Reads the newest checkpoint that is whole, as checkpoint_read does; state->step says which. Each newer one that
  * cannot be used is reported with its reason through `print`, a line each, and marked. One that is whole but of
  * another run or version is not passed over: LEVEE_USAGE. Without any file LEVEE_MISSING_INPUT, without a usable one
- * LEVEE_BAD_DATA; after LEVEE_IO_ERROR destinations may have changed. */
+ * LEVEE_BAD_DATA, or LEVEE_IO_ERROR when one could not be read; after LEVEE_IO_ERROR destinations may have changed.
+ */
 levee_status checkpoints_load(checkpoint_directory *d, checkpoint_state *state, const checkpoint_section *sections,
                               unsigned count, levee_print *print, void *context, levee_error *error);
 

@@ -1,7 +1,5 @@
 /* levee_eval: loss and perplexity of a split. */
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "base/error.h"
 #include "memory/ledger.h"
@@ -15,22 +13,7 @@ static const char *first_split(const char *data) {
     return "test";
 }
 
-/* The index of a split goes into a directory that is gone as soon as it is open: its pages stay mapped. */
-static levee_status open_data(run *r, dataset **data, const char *split, levee_error *error) {
-    char directory[FILE_PATH_BYTES], index[FILE_PATH_BYTES], name[64];
-    const char *parent = getenv("TMPDIR");
-    if (!*r->options->data) return error_set(error, LEVEE_USAGE, "--data is needed: a directory with test.jsonl");
-    snprintf(name, sizeof name, "%s.index", split);
-    if (!file_join(directory, parent && *parent ? parent : "/tmp", "levee-eval-XXXXXX") || !mkdtemp(directory))
-        return error_set(error, LEVEE_IO_ERROR, "%s: cannot be made; set TMPDIR to a directory that can be written",
-                         directory);
-    levee_status status = run_open_data(r, data, split, directory, error);
-    if (file_join(index, directory, name)) remove(index);
-    remove(directory);
-    return status;
-}
-
-static levee_status evaluate(run *r, training *engine, dataset *data, uint32_t *ids, double *loss,
+static levee_status evaluate(run *r, training *engine, dataset *data, uint32_t *ids, evaluation *result,
                              levee_error *error) {
     const levee_options *o = r->options;
     session *s = &r->model;
@@ -39,10 +22,10 @@ static levee_status evaluate(run *r, training *engine, dataset *data, uint32_t *
     levee_status status = run_adapted(r, &settings.trained, error);
     if (status == LEVEE_OK) status = training_plan(engine, s, &settings, error);
     if (status == LEVEE_OK) status = training_start(engine, error);
-    if (status == LEVEE_OK && settings.trained.type == FINE_TUNE_LORA)
+    if (status == LEVEE_OK && fine_tune_is_adapter(settings.trained.type))
         status = parameters_read_adapter(&s->lasting, s->memory.base, o->adapter_path, error);
     if (status != LEVEE_OK) return status;
-    return run_evaluate(engine, data, (uint64_t)o->test_batches * o->batch_size, ids, loss, error);
+    return run_evaluate(engine, data, (uint64_t)o->test_batches * o->batch_size, ids, result, error);
 }
 
 levee_status levee_eval(const levee_options *options, levee_print *print, void *context, levee_error *error) {
@@ -50,16 +33,20 @@ levee_status levee_eval(const levee_options *options, levee_print *print, void *
     training engine = {0};
     dataset *data = NULL;
     uint32_t *ids = NULL;
-    double loss = NAN;
+    evaluation result = {.loss = NAN};
     const char *split = first_split(options->data);
-    levee_status status = run_open(&r, options, print, context, error);
-    if (status == LEVEE_OK) status = open_data(&r, &data, split, error);
+    levee_status status = run_open(&r, "eval", options, print, context, error);
+    if (status == LEVEE_OK && !*options->data)
+        status = error_set(error, LEVEE_USAGE, "--data is needed: a directory with test.jsonl");
+    if (status == LEVEE_OK) status = run_open_data_briefly(&r, &data, split, error);
     if (status == LEVEE_OK) {
         ids = ledger_alloc_array(LEVEE_DATA, options->max_sequence_tokens, sizeof *ids);
-        status = ids ? evaluate(&r, &engine, data, ids, &loss, error)
+        status = ids ? evaluate(&r, &engine, data, ids, &result, error)
                      : error_out_of_memory(error, "a row of tokens", options->max_sequence_tokens * sizeof *ids);
     }
-    if (status == LEVEE_OK) run_print(&r, "%s loss %.4f, perplexity %.3f", split, loss, exp(loss));
+    if (status == LEVEE_OK)
+        run_print(&r, "%s loss %.4f, perplexity %.3f, over %llu tokens of %llu rows", split, result.loss,
+                  exp(result.loss), (unsigned long long)result.tokens, (unsigned long long)result.rows);
     training_close(&engine);
     dataset_close(data);
     ledger_free(ids);

@@ -1,4 +1,4 @@
-/* Greedy generation on the same engine and inside the same budget: planned caches for keys and values, a body that
+/* Generation on the same engine and inside the same budget: planned caches for keys and values, a body that
  * takes the prompt in chunks, and a head for one row. */
 #ifndef LEVEE_TRAIN_GENERATE_H
 #define LEVEE_TRAIN_GENERATE_H
@@ -8,8 +8,7 @@
 typedef struct generation_settings {
     trainable_set adapted;    /* the adapter's shape, or FINE_TUNE_NONE */
     const char *adapter_path; /* read when there is an adapter */
-    uint32_t prompt_tokens;
-    uint32_t most_tokens; /* to generate */
+    uint32_t cache_tokens;    /* the most that are in the caches at once */
 } generation_settings;
 
 typedef struct generation {
@@ -25,8 +24,12 @@ typedef struct generation {
 levee_status generation_open(generation *g, session *model, const generation_settings *settings, levee_error *error);
 void generation_close(generation *g);
 
-/* Appends tokens to the caches and gives the most likely next one. `count` is at least 1; prompt and generated tokens
- * together must stay within prompt_tokens + most_tokens. */
-levee_status generation_step(generation *g, const uint32_t *ids, uint32_t count, uint32_t *next, levee_error *error);
+/* Appends tokens to the caches, and gives the logits [vocabulary] of what follows the last, which last until the next
+ * step. `count` is at least 1; LEVEE_USAGE when the caches are full. */
+levee_status generation_step(generation *g, const uint32_t *ids, uint64_t count, const float **logits,
+                             levee_error *error);
+
+/* Forgets all but the first `position` tokens of the caches. */
+void generation_rewind(generation *g, uint32_t position);
 
 #endif

@@ -17,12 +17,12 @@ void optimizer_open(optimizer *o, const optimizer_settings *settings, const layo
                      .count = lasting->parameters_bytes / sizeof(float)};
 }
 
-levee_status optimizer_update(optimizer *o, double learning_rate, double *gradient_norm, bool *applied,
+levee_status optimizer_update(optimizer *o, double learning_rate, double loss, double *gradient_norm, bool *applied,
                               levee_error *error) {
     const optimizer_settings *s = &o->settings;
     double norm = sqrt(o->device->sum_of_squares(o->state, o->gradients, o->count));
     *gradient_norm = norm;
-    *applied = isfinite(norm);
+    *applied = isfinite(norm) && isfinite(loss);
     if (!*applied) {
         memset(o->gradients, 0, o->count * sizeof *o->gradients);
         return LEVEE_OK;

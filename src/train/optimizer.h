@@ -26,9 +26,9 @@ typedef struct optimizer {
 void optimizer_open(optimizer *o, const optimizer_settings *settings, const layout *lasting, unsigned char *base,
                     const backend *device, struct backend_state *state);
 
-/* One update from the accumulated gradients, which are zero afterwards. *gradient_norm is the norm before clipping.
- * When it is not finite, nothing is changed but the gradients, which are zeroed, and *applied is false. */
-levee_status optimizer_update(optimizer *o, double learning_rate, double *gradient_norm, bool *applied,
+/* One update from the accumulated gradients of a step whose loss is `loss`; they are zero afterwards. *gradient_norm
+ * is the norm before clipping. When loss or norm is not finite, nothing else is changed, and *applied is false. */
+levee_status optimizer_update(optimizer *o, double learning_rate, double loss, double *gradient_norm, bool *applied,
                               levee_error *error);
 
 #endif

@@ -13,16 +13,25 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "memory/ledger.h"
+#include "model/hub.h"
+#include "platform/headroom.h"
 #include "platform/machine.h"
+#include "train/drill.h"
 #include "train/options_table.h"
 
 void options_defaults(levee_options *o) {
     memset(o, 0, sizeof *o);
     memcpy(o->adapter_path, "adapters", sizeof "adapters");
+    memcpy(o->text_feature, "text", sizeof "text");
+    memcpy(o->prompt_feature, "prompt", sizeof "prompt");
+    memcpy(o->completion_feature, "completion", sizeof "completion");
+    memcpy(o->chat_feature, "messages", sizeof "messages");
     o->type = FINE_TUNE_LORA;
     o->num_layers = 16;
     o->batch_size = 4;
     o->iterations = 1000;
+    memcpy(o->probe.file, "probe.yaml", sizeof "probe.yaml");
+    o->probe.steps = 10;
     o->accumulation = 1;
     o->validation_batches = 25;
     o->test_batches = 500;
@@ -30,8 +39,18 @@ void options_defaults(levee_options *o) {
     o->steps_per_report = 10;
     o->steps_per_evaluation = 200;
     o->save_every = 100;
+    o->keep_last = 2;
+    o->most_not_finite_steps = 3;
+    o->guard = GUARD_ACT;
+    o->on_pressure = RESPOND_SHRINK;
+    o->cool_down_seconds = breaker_limits_default().first_seconds;
+    const pressure_limits usual = pressure_limits_default();
+    o->yellow_at = usual.yellow;
+    o->orange_at = usual.orange;
+    o->red_at = usual.red;
     o->threads = machine_processors();
     o->max_new_tokens = 100;
+    o->generate.repetition_context = 20;
     o->learning_rate = 1e-5;
     for (unsigned i = 0; i < OPTIMIZER_COUNT; i++)
         o->optimizers[i] = (optimizer_settings){
@@ -41,6 +60,8 @@ void options_defaults(levee_options *o) {
     o->scale = 20;
     for (unsigned p = 0; p < PROJECTION_COUNT; p++) o->projections[p] = true;
     o->max_row_bytes = 16u << 20;
+    o->others_bytes = HEADROOM_USUAL_RESERVE;
+    o->group_bytes = UINT64_MAX;
 }
 
 /* Edits that turn one word into another. */
@@ -79,6 +100,14 @@ static void canonical_key(char key[128], const char *written, optimizer_choice *
     }
 }
 
+/* What else an option is called where people come from. */
+static void replace_peer_name(char key[128]) {
+    static const char *const names[][2] = {
+        {"lora_rank", "rank"}, {"lora_r", "rank"}, {"quantize", "outtype"}, {"temperature", "temp"}};
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(key, names[i][0])) snprintf(key, 128, "%s", names[i][1]);
+}
+
 static const option *find_option(const char *key) {
     for (const option *d = options_table; d->key; d++)
         if (!strcmp(d->key, key)) return d;
@@ -90,6 +119,16 @@ static levee_status unknown_key(const char *key, levee_error *error) {
     for (const option *d = options_table; d->key; d++)
         if (distance(d->key, key) < distance(nearest->key, key)) nearest = d;
     return error_set(error, LEVEE_USAGE, "'%.60s' is no option; did you mean %s?", key, nearest->key);
+}
+
+/* Settings of mlx_lm's optimizers that are not here: those of one that was not chosen change nothing. */
+static bool is_other_optimizers(const char *key) {
+    static const char *const sections[] = {"sgd", "muon", "adafactor"};
+    for (unsigned i = 0; i < sizeof sections / sizeof *sections; i++) {
+        size_t length = strlen(sections[i]);
+        if (!strncmp(key, sections[i], length) && (!key[length] || key[length] == '.')) return true;
+    }
+    return false;
 }
 
 static levee_status bad_value(const option *d, const char *given, const char *wanted, levee_error *error) {
@@ -128,6 +167,7 @@ static levee_status set_number(levee_options *o, const option *d, const char *gi
     } else {
         uint32_t small = all ? UINT32_MAX : (uint32_t)number;
         memcpy(field, &small, sizeof small);
+        if (d->offset == AT(batch_size)) o->batch_size_given = true;
     }
     return LEVEE_OK;
 }
@@ -148,14 +188,14 @@ static levee_status set_choice(levee_options *o, const option *d, const char *gi
     /* mlx_lm's grad_checkpoint is a flag. */
     if (d->offset == AT(recompute) && is_true(given)) given = "all";
     if (d->offset == AT(recompute) && is_false(given)) given = "auto";
-    if (d->offset == AT(type) && !strcmp(given, "dora"))
-        return error_set(error, LEVEE_USAGE, "fine_tune_type: dora is not supported; lora, full and head are");
+    if (d->offset == AT(optimizer) && is_other_optimizers(given))
+        return error_set(
+            error, LEVEE_USAGE,
+            "optimizer: %s is not supported; adamw and adam are, whose two moments a parameter are planned", given);
     int index = choice_index(d->words, given);
     if (index < 0) return bad_value(d, given, d->words + (*d->words == '|'), error);
-    if (d->offset == AT(type)) o->type = (fine_tune_type)index;
-    if (d->offset == AT(recompute)) o->recompute = (recompute_choice)index;
-    if (d->offset == AT(compute)) o->compute = (compute_type)index;
-    if (d->offset == AT(optimizer)) o->optimizer = (optimizer_choice)index;
+    const option_choice chosen = (option_choice)index;
+    memcpy((unsigned char *)o + d->offset, &chosen, sizeof chosen);
     return LEVEE_OK;
 }
 
@@ -202,19 +242,60 @@ static levee_status set_list(levee_options *o, const option *d, const char *give
     return LEVEE_OK;
 }
 
+static levee_status add_drill(levee_options *o, const option *d, const char *given, levee_error *error) {
+    exercise list[DRILL_MOST];
+    unsigned count;
+    const char *at, *wanted = drill_read(given, list, &count, &at);
+    size_t length = strlen(o->inject);
+    if (is_null(given)) {
+        *o->inject = 0;
+        return LEVEE_OK;
+    }
+    if (wanted) return bad_value(d, at, wanted, error);
+    if (length + strlen(given) + 2 > sizeof o->inject) return bad_value(d, given, "a shorter text", error);
+    snprintf(o->inject + length, sizeof o->inject - length, "%s%s", length ? " " : "", given);
+    return LEVEE_OK;
+}
+
+/* A name of the hub becomes the directory of its copy on this machine, if there is one. */
+static void find_copy(levee_options *o) {
+    char directory[FILE_PATH_BYTES];
+    *o->model_name = 0;
+    if (file_exists(o->model) || !hub_find_model(directory, o->model)) return;
+    snprintf(o->model_name, sizeof o->model_name, "%.127s", o->model);
+    memcpy(o->model, directory, sizeof directory);
+}
+
 static levee_status set_value(levee_options *o, const option *d, const char *given, levee_error *error) {
     unsigned char *field = (unsigned char *)o + d->offset;
     uint64_t bytes;
     char *end;
     switch (d->kind) {
+    case OPTION_PATH_OR_AUTO:
+        if (is_true(given)) given = "auto";
+        if (is_false(given)) given = "";
+        /* fall through */
     case OPTION_PATH:
         if (strlen(given) >= FILE_PATH_BYTES) return bad_value(d, given, "a shorter text", error);
         if (is_null(given)) given = "";
         memcpy(field, given, strlen(given) + 1);
         if (d->offset == AT(adapter_path)) o->adapter_path_given = true;
+        if (d->offset == AT(model)) find_copy(o);
         return LEVEE_OK;
+    case OPTION_FIELD:
+        if (!*given || strlen(given) >= FIELD_NAME_BYTES)
+            return bad_value(d, given, "a name of 1 to 63 bytes", error);
+        memcpy(field, given, strlen(given) + 1);
+        return LEVEE_OK;
+    case OPTION_DRILL:
+        return add_drill(o, d, given, error);
     case OPTION_BYTES:
-        if (!bytes_parse(given, &bytes) || !bytes) return bad_value(d, given, "a size like 600MiB or 6GiB", error);
+        if (d->offset == AT(budget_bytes) && !strcmp(given, "auto")) {
+            o->budget_given = false;
+            return LEVEE_OK;
+        }
+        if (!bytes_parse(given, &bytes) || (double)bytes < d->least || bytes == UINT64_MAX)
+            return bad_value(d, given, "a size like 600MiB or 6GiB", error);
         memcpy(field, &bytes, sizeof bytes);
         if (d->offset == AT(budget_bytes)) o->budget_given = true;
         return LEVEE_OK;
@@ -247,21 +328,39 @@ static levee_status set_value(levee_options *o, const option *d, const char *giv
     case OPTION_IGNORED:
         return LEVEE_OK;
     case OPTION_REFUSED:
-        return is_false(given) ? LEVEE_OK : error_set(error, LEVEE_USAGE, "%s: is not supported", d->key);
+        if (is_false(given)) return LEVEE_OK;
+        return error_set(error, LEVEE_USAGE, "%s: %s", d->key, d->words ? d->words : "is not supported");
     default:
         return set_number(o, d, given, error);
     }
+}
+
+/* Remembers where a value came from: of every optimizer's (OPTIMIZER_COUNT), or of one's. */
+static void note_place(levee_options *o, const option *d, optimizer_choice section) {
+    for (unsigned i = 0; i < OPTIMIZER_COUNT; i++)
+        if (section == OPTIMIZER_COUNT || section == i)
+            o->places[i][d - options_table] = o->line ? o->line : PLACE_COMMAND_LINE;
+}
+
+void options_name_file(levee_options *o, const char *path) {
+    snprintf(o->config_path, sizeof o->config_path, "%s", path);
+    for (unsigned i = 0; i < OPTIMIZER_COUNT; i++)
+        for (unsigned k = 0; k < OPTIONS_MOST; k++)
+            if (o->places[i][k] && o->places[i][k] != PLACE_COMMAND_LINE) o->places[i][k] = PLACE_EARLIER_FILE;
 }
 
 levee_status options_set(levee_options *o, const char *key, const char *given, levee_error *error) {
     char canonical[128];
     optimizer_choice section;
     canonical_key(canonical, key, &section);
+    replace_peer_name(canonical);
+    if (!strncmp(canonical, "hf_dataset.", 11)) canonical[10] = 0;
     const option *d = find_option(canonical);
-    if (!d)
-        return strncmp(canonical, "hf_dataset", 10) ? unknown_key(canonical, error)
-                                                    : error_set(error, LEVEE_USAGE, "hf_dataset: is not supported");
-    if (d->offset < AT(optimizers) || d->offset >= AT(optimizers) + sizeof *o->optimizers)
+    if (!d && strstr(key, "optimizer_config") && is_other_optimizers(canonical)) return LEVEE_OK;
+    if (!d) return unknown_key(canonical, error);
+    o->owned_keys[option_owned_by(d)] = d->key;
+    note_place(o, d, section);
+    if (!option_is_optimizers(d))
         return section == OPTIMIZER_COUNT ? set_value(o, d, given, error) : unknown_key(key, error);
     if (section == OPTIMIZER_ADAM && d->offset == AT(optimizers[0].weight_decay))
         return error_set(error, LEVEE_USAGE, "%.60s: adam has no weight decay; adamw has", key);
@@ -274,6 +373,21 @@ levee_status options_set(levee_options *o, const char *key, const char *given, l
     return status;
 }
 
+levee_status options_check_model(const levee_options *o, levee_error *error) {
+    if (!*o->model) return error_set(error, LEVEE_USAGE, "--model is needed: a Hugging Face model directory");
+    bool named = !file_exists(o->model) && hub_is_name(o->model);
+    return named ? hub_refuse("--model", o->model, "model", error) : LEVEE_OK;
+}
+
+levee_status options_check_verb(const levee_options *o, const char *verb, levee_error *error) {
+    for (option_owner owner = OWNER_PLAN; owner < OWNER_COUNT; owner++) {
+        const char *verbs = option_owner_verbs(owner), *key = o->owned_keys[owner];
+        if (key && !strstr(verbs, verb))
+            return error_set(error, LEVEE_USAGE, "--%s is an option of levee %s, not of levee %s", key, verbs, verb);
+    }
+    return LEVEE_OK;
+}
+
 levee_status options_check(const levee_options *o, levee_error *error) {
     const schedule *s = &o->rate;
     const char *wanted = o->has_schedule ? schedule_problem(s) : NULL;
@@ -284,10 +398,18 @@ levee_status options_check(const levee_options *o, levee_error *error) {
         return error_set(error, LEVEE_USAGE,
                          "lr_schedule.arguments: %s needs %s, rates from 0 to 1000 and updates from 1",
                          schedule_name(s->kind), wanted);
+    if (!(o->yellow_at < o->orange_at && o->orange_at < o->red_at))
+        return error_set(error, LEVEE_USAGE,
+                         "yellow_at %g, orange_at %g, red_at %g: each must be above the one before", o->yellow_at,
+                         o->orange_at, o->red_at);
     if ((uint64_t)o->batch_size * o->accumulation > 1000000000)
         return error_set(error, LEVEE_USAGE,
                          "batch_size %u times grad_accumulation_steps %u is more than 1e9 examples", o->batch_size,
                          o->accumulation);
+    if (o->deterministic && o->micro_batch_size > 1)
+        return error_set(error, LEVEE_USAGE,
+                         "micro_batch_size %u: deterministic passes hold one sequence; leave one of the two out",
+                         o->micro_batch_size);
     return LEVEE_OK;
 }
 
@@ -308,6 +430,11 @@ void levee_options_free(levee_options *options) { ledger_free(options); }
 
 levee_status levee_options_set(levee_options *options, const char *key, const char *given, levee_error *error) {
     return options_set(options, key, given, error);
+}
+
+void levee_options_ask(levee_options *options, levee_ask *ask, void *context) {
+    options->ask = ask;
+    options->ask_context = context;
 }
 
 levee_status levee_options_read(levee_options *options, const char *path, levee_error *error) {

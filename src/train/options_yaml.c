@@ -23,7 +23,9 @@ static levee_status refuse(const yaml_reader *r, const yaml_event_t *event, cons
 }
 
 static levee_status set(yaml_reader *r, const yaml_event_t *event, const char *given, levee_error *error) {
+    r->options->line = (uint32_t)event->start_mark.line + 1;
     levee_status status = options_set(r->options, r->key, given, error);
+    r->options->line = 0;
     r->key[r->lengths[r->depth - 1]] = 0;
     r->at_value = false;
     return status == LEVEE_OK ? status : error_context(error, "%s: line %zu", r->path, event->start_mark.line + 1);
@@ -78,22 +80,45 @@ static levee_status step(yaml_reader *r, const yaml_event_t *event, levee_error 
     }
 }
 
+/* What the library reads from. */
+typedef struct yaml_source {
+    const char *path;
+    int descriptor;
+    levee_status status;
+    levee_error *error;
+} yaml_source;
+
+static int read_source(void *context, unsigned char *to, size_t bytes, size_t *got) {
+    yaml_source *source = context;
+    uint64_t count;
+    source->status = file_read_next(source->descriptor, source->path, to, bytes, &count, source->error);
+    *got = count;
+    return source->status == LEVEE_OK;
+}
+
+static levee_status why_not_parsed(const yaml_parser_t *parser, const yaml_source *source) {
+    if (source->status != LEVEE_OK) return source->status;
+    if (parser->error == YAML_MEMORY_ERROR) return error_out_of_memory(source->error, source->path, sizeof *parser);
+    return error_set(source->error, LEVEE_USAGE, "%s: line %zu: %s", source->path, parser->problem_mark.line + 1,
+                     parser->problem ? parser->problem : "this is not YAML");
+}
+
 levee_status options_read(levee_options *o, const char *path, levee_error *error) {
-    FILE *file = fopen(path, "re");
-    if (!file) return error_set(error, LEVEE_MISSING_INPUT, "%s: this configuration file cannot be read", path);
+    yaml_source source = {.path = path, .error = error};
+    levee_status status = file_open_stream(path, &source.descriptor, error);
+    if (status != LEVEE_OK) return error_context(error, "this configuration file cannot be read");
     yaml_parser_t parser;
     if (!yaml_parser_initialize(&parser)) {
-        fclose(file);
+        file_close(source.descriptor);
         return error_out_of_memory(error, path, sizeof parser);
     }
-    yaml_parser_set_input_file(&parser, file);
+    yaml_parser_set_input(&parser, read_source, &source);
+    options_name_file(o, path);
     yaml_reader r = {.options = o, .path = path};
-    levee_status status = LEVEE_OK;
     for (bool done = false; !done && status == LEVEE_OK;) {
         yaml_event_t event;
         if (!yaml_parser_parse(&parser, &event)) {
-            status = error_set(error, LEVEE_USAGE, "%s: line %zu: %s", path, parser.problem_mark.line + 1,
-                               parser.problem ? parser.problem : "this is not YAML");
+            status = why_not_parsed(&parser, &source);
             break;
         }
         done = event.type == YAML_STREAM_END_EVENT;
@@ -101,6 +126,6 @@ levee_status options_read(levee_options *o, const char *path, levee_error *error
         yaml_event_delete(&event);
     }
     yaml_parser_delete(&parser);
-    fclose(file);
+    file_close(source.descriptor);
     return status;
 }

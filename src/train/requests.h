@@ -9,10 +9,20 @@
  * shrink and grow the last. */
 typedef struct requests {
     bool shrink, grow, stop;
+    bool attend;          /* the guard wants to be asked */
+    double asked_seconds; /* machine_seconds() of the first of them */
 } requests;
 
-/* Is there one that cannot wait for the end of the pass (shrink or stop)? One load; asked before each operator. */
-bool requests_urgent(void);
+/* The guard's thread has seen something: it wants to be asked, at once (before the next operator, or within a long
+ * one) or at the end of the pass. */
+void requests_attend(bool at_once);
+
+/* Was a stop asked for? It stays asked. */
+bool requests_stopping(void);
+
+/* Is there one that cannot wait for the end of the pass: stop, attend at once, or shrink where that is possible? One
+ * load; asked before each operator, and within long ones. */
+bool requests_urgent(bool can_shrink);
 
 /* Takes what was asked since the last call. A stop stays. */
 requests requests_take(void);

@@ -3,6 +3,7 @@
 #define LEVEE_TRAIN_RUN_H
 
 #include "data/dataset.h"
+#include "platform/own_group.h"
 #include "train/options.h"
 #include "train/training.h"
 
@@ -11,10 +12,14 @@ typedef struct run {
     levee_print *print;
     void *context;
     session model;
+    own_group group; /* that this process is in, with --cgroup */
+    bool promised;   /* other runs know of our budget */
 } run;
 
-/* Opens the model inside the budget. run_close accepts a run that failed to open. */
-levee_status run_open(run *r, const levee_options *options, levee_print *print, void *context, levee_error *error);
+/* Opens the model inside the budget. `verb` is "train", "eval", "generate" or "plan", for which files may be missing
+ * (session_options.analysis). run_close accepts a run that failed to open. */
+levee_status run_open(run *r, const char *verb, const levee_options *options, levee_print *print, void *context,
+                      levee_error *error);
 void run_close(run *r);
 
 /* A line to the caller of the library. */
@@ -23,6 +28,9 @@ void run_print(const run *r, const char *format, ...) __attribute__((format(prin
 /* Opens a split; its index goes into `index_directory`. */
 levee_status run_open_data(run *r, dataset **data, const char *split, const char *index_directory,
                            levee_error *error);
+
+/* The same into a directory that is gone as soon as the split is open: its pages stay mapped. */
+levee_status run_open_data_briefly(run *r, dataset **data, const char *split, levee_error *error);
 
 /* What the options say trains. */
 trainable_set run_trainable(const levee_options *o);
@@ -34,9 +42,13 @@ levee_status run_adapted(const run *r, trainable_set *set, levee_error *error);
  */
 uint32_t run_step_tokens(uint32_t longest_tokens, uint64_t examples);
 
-/* Mean loss a token over the first `examples` rows (or all, when there are fewer). `ids` [max_sequence_tokens] is
- * scratch. */
-levee_status run_evaluate(training *engine, dataset *data, uint64_t examples, uint32_t *ids, double *loss,
+typedef struct evaluation {
+    double loss; /* the mean over the tokens that count; NaN when there are none */
+    uint64_t tokens, rows;
+} evaluation;
+
+/* Over the first `examples` rows (or all, when there are fewer). `ids` [max_sequence_tokens] is scratch. */
+levee_status run_evaluate(training *engine, dataset *data, uint64_t examples, uint32_t *ids, evaluation *result,
                           levee_error *error);
 
 #endif

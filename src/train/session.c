@@ -2,56 +2,119 @@
 #include "train/session.h"
 
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "memory/ledger.h"
+#include "platform/headroom.h"
 #include "platform/machine.h"
 #include "platform/process.h"
 
 /* For what libraries and thread stacks take after the last measurement: 0.1 to 0.3 MiB were seen. */
 static const uint64_t running_reserve_bytes = 1024 * 1024;
 
-/* Memory is committed in slices, so that a machine that runs short is noticed before it is hurt. */
-static const uint64_t commit_slice_bytes = 64ull * 1024 * 1024;
-
 /* While a job is opened it may hold this much, so that a budget below it is refused with the one that would do. */
 static const uint64_t opening_bytes = 32ull * 1024 * 1024;
 
+static levee_status read_held(process_memory *now, levee_error *error) {
+    if (process_memory_read(now)) return LEVEE_OK;
+    return error_set(error, LEVEE_IO_ERROR, "/proc/self/status cannot be read, so no budget can be kept");
+}
+
 /* From here on the ledger refuses what would take held memory past `budget_bytes`. */
-static void limit_ledger(uint64_t budget_bytes) {
+static levee_status limit_ledger(uint64_t budget_bytes, levee_error *error) {
     process_memory now;
-    if (!process_memory_read(&now)) return;
+    levee_status status = read_held(&now, error);
+    if (status != LEVEE_OK) return status;
     uint64_t booked = ledger_booked(LEVEE_CATEGORY_COUNT);
     uint64_t unbooked = now.held_bytes > booked ? now.held_bytes - booked : 0;
     ledger_set_budget(budget_bytes > unbooked ? budget_bytes - unbooked : 0);
+    return LEVEE_OK;
 }
+
+/* Opening a job takes many small blocks, each too small to be asked for with care, so they get a limit together.
+ * *binding is the headroom if that is less than the budget. */
+static levee_status limit_opening(const session *s, headroom *binding, levee_error *error) {
+    headroom room;
+    process_memory now;
+    levee_status status = headroom_read(&room, s->others_bytes, error);
+    if (status == LEVEE_OK) status = read_held(&now, error);
+    if (status != LEVEE_OK) return status;
+    uint64_t wanted = s->budget_bytes > opening_bytes ? s->budget_bytes : opening_bytes;
+    if (wanted <= now.held_bytes + room.bytes) return limit_ledger(wanted, error);
+    *binding = room;
+    return limit_ledger(now.held_bytes + room.bytes, error);
+}
+
+static bool is_there(const char *directory, const char *name) {
+    char path[FILE_PATH_BYTES];
+    return file_join(path, directory, name) && file_exists(path);
+}
+
+static levee_status open_weights(session *s, const session_options *options, levee_error *error) {
+    const char *directory = options->model_directory;
+    if (options->analysis && !is_there(directory, "model.safetensors") &&
+        !is_there(directory, "model.safetensors.index.json"))
+        return LEVEE_OK;
+    return safetensors_open_model(&s->tensors, directory, error);
+}
+
+static levee_status open_tokenizer(session *s, const session_options *options, levee_error *error) {
+    const char *directory = options->model_directory;
+    if (options->analysis && !is_there(directory, "tokenizer.json")) return LEVEE_OK;
+    levee_status status = tokenizer_open(&s->tokens, directory, error);
+    if (status != LEVEE_OK || tokenizer_vocabulary_size(s->tokens) <= s->config.vocabulary_size) return status;
+    return error_set(error, LEVEE_BAD_DATA,
+                     "%s: tokenizer.json has %u tokens, but config.json says vocab_size %u; they do not belong "
+                     "together",
+                     directory, tokenizer_vocabulary_size(s->tokens), s->config.vocabulary_size);
+}
+
+static levee_status open_files(session *s, const session_options *options, bool with_tokenizer, levee_error *error) {
+    levee_status status = model_config_read(&s->config, options->model_directory, error);
+    if (status == LEVEE_OK) status = open_weights(s, options, error);
+    if (status == LEVEE_OK && with_tokenizer) status = open_tokenizer(s, options, error);
+    s->source = (model_source){.config = &s->config, .tensors = s->tensors};
+    return status;
+}
+
+static session *current;
+
+session *session_current(void) { return current; }
 
 levee_status session_open(session *s, const session_options *options, bool with_tokenizer, levee_error *error) {
     memset(s, 0, sizeof *s);
     s->device = &cpu_backend;
     s->budget_bytes = options->budget_bytes;
+    s->others_bytes = options->others_bytes;
     s->reserve_bytes = running_reserve_bytes;
-    limit_ledger(options->budget_bytes > opening_bytes ? options->budget_bytes : opening_bytes);
-    levee_status status = model_config_read(&s->config, options->model_directory, error);
-    if (status == LEVEE_OK) status = safetensors_open_model(&s->tensors, options->model_directory, error);
-    if (status == LEVEE_OK && with_tokenizer) status = tokenizer_open(&s->tokens, options->model_directory, error);
-    if (status == LEVEE_OK && with_tokenizer && tokenizer_vocabulary_size(s->tokens) > s->config.vocabulary_size)
-        status = error_set(error, LEVEE_BAD_DATA,
-                           "%s: tokenizer.json has %u tokens, but config.json says vocab_size %u; they do not belong "
-                           "together",
-                           options->model_directory, tokenizer_vocabulary_size(s->tokens), s->config.vocabulary_size);
+    ledger_restart_peaks();
+    headroom binding = {0};
+    levee_status status = limit_opening(s, &binding, error);
+    if (status == LEVEE_OK) status = open_files(s, options, with_tokenizer, error);
     if (status == LEVEE_OK) status = s->device->open(&s->state, &options->device, error);
-    s->source = (model_source){.config = &s->config, .tensors = s->tensors};
+    /* A block was refused for want of headroom, not of budget. */
+    if (status == LEVEE_DOES_NOT_FIT && *binding.limit.name)
+        status = headroom_refuse(&binding, "opening the model takes more", error);
+    current = s;
     if (status != LEVEE_OK) session_close(s);
     return status;
 }
 
+/* What is planned counts as `bytes` from now on. */
+static void book_planned(session *s, const uint64_t bytes[LEVEE_CATEGORY_COUNT]) {
+    for (unsigned c = 0; c < LEVEE_CATEGORY_COUNT; c++) {
+        ledger_book((levee_category)c, (int64_t)bytes[c] - (int64_t)s->booked_bytes[c]);
+        s->booked_bytes[c] = bytes[c];
+    }
+}
+
+static const uint64_t nothing[LEVEE_CATEGORY_COUNT];
+
 void session_close(session *s) {
-    for (unsigned c = 0; c < LEVEE_CATEGORY_COUNT; c++)
-        if (s->booked_bytes[c]) ledger_book((levee_category)c, -(int64_t)s->booked_bytes[c]);
+    if (current == s) current = NULL;
+    book_planned(s, nothing);
     region_close(&s->memory);
     layout_close(&s->lasting);
     if (s->state) s->device->close(s->state);
@@ -59,6 +122,15 @@ void session_close(session *s) {
     safetensors_close(s->tensors);
     ledger_set_budget(UINT64_MAX);
     memset(s, 0, sizeof *s);
+}
+
+levee_status session_restart(session *s, levee_error *error) {
+    headroom unused;
+    book_planned(s, nothing);
+    region_close(&s->memory);
+    layout_close(&s->lasting);
+    ledger_restart_peaks();
+    return limit_opening(s, &unused, error);
 }
 
 levee_status session_warm_up(session *s, const graph *g, uint32_t capacity_tokens, levee_error *error) {
@@ -80,63 +152,48 @@ levee_status session_measure(session *s, levee_error *error) {
     if (status != LEVEE_OK) return status;
     process_trim();
     process_memory now;
-    if (!process_memory_read(&now))
-        return error_set(error, LEVEE_INTERNAL, "/proc/self/status cannot be read, so no budget can be kept");
+    status = read_held(&now, error);
+    if (status != LEVEE_OK) return status;
+    uint64_t booked = ledger_booked(LEVEE_CATEGORY_COUNT);
     s->runtime_bytes = now.held_bytes + library_bytes;
+    s->unbooked_bytes = now.held_bytes > booked ? now.held_bytes - booked : s->reserve_bytes;
     return LEVEE_OK;
 }
 
 uint64_t session_unplanned_bytes(const session *s) { return s->runtime_bytes + s->reserve_bytes; }
 
-uint64_t session_opening_bytes(const session *s) {
-    process_memory now = {0};
-    process_memory_read(&now);
-    uint64_t booked = ledger_booked(LEVEE_CATEGORY_COUNT);
-    return ledger_peak(LEVEE_CATEGORY_COUNT) + (now.held_bytes > booked ? now.held_bytes - booked : s->reserve_bytes);
-}
+uint64_t session_opening_bytes(const session *s) { return ledger_peak(LEVEE_CATEGORY_COUNT) + s->unbooked_bytes; }
 
 uint64_t session_plan_budget(const session *s) {
     uint64_t taken = session_unplanned_bytes(s);
     return s->budget_bytes > taken ? s->budget_bytes - taken : 0;
 }
 
-/* Touches pages slice by slice; each slice is compared with what the machine has before it is taken. */
-static levee_status commit_in_slices(region *memory, uint64_t bytes, levee_error *error) {
-    while (memory->committed_bytes < bytes) {
-        uint64_t done = memory->committed_bytes, left = bytes - done;
-        uint64_t slice = left < commit_slice_bytes ? left : commit_slice_bytes;
-        levee_status status = region_commit(memory, done + slice, error);
-        if (status != LEVEE_OK) return status;
-        memset(memory->base + done, 0, memory->committed_bytes - done);
-    }
-    return LEVEE_OK;
-}
-
 static void book_arena(session *s, const uint64_t arena_categories[LEVEE_CATEGORY_COUNT]) {
-    for (unsigned c = 0; c < LEVEE_CATEGORY_COUNT; c++) {
-        uint64_t bytes = s->lasting.category_bytes[c] + arena_categories[c];
-        ledger_book((levee_category)c, (int64_t)bytes - (int64_t)s->booked_bytes[c]);
-        s->booked_bytes[c] = bytes;
-    }
+    uint64_t bytes[LEVEE_CATEGORY_COUNT];
+    for (unsigned c = 0; c < LEVEE_CATEGORY_COUNT; c++) bytes[c] = s->lasting.category_bytes[c] + arena_categories[c];
+    book_planned(s, bytes);
 }
 
 levee_status session_resize_memory(session *s, uint64_t arena_bytes,
                                    const uint64_t arena_categories[LEVEE_CATEGORY_COUNT], levee_error *error) {
-    uint64_t bytes = s->lasting.total_bytes[SPACE_HOST] + arena_bytes, before = s->memory.committed_bytes;
-    levee_status status =
-        bytes < before ? region_commit(&s->memory, bytes, error) : commit_in_slices(&s->memory, bytes, error);
-    if (status == LEVEE_OK)
-        book_arena(s, arena_categories);
-    else if (s->memory.committed_bytes > before)
-        region_commit(&s->memory, before, NULL);
+    uint64_t bytes = s->lasting.total_bytes[SPACE_HOST] + arena_bytes;
+    levee_status status = region_take(&s->memory, bytes, s->others_bytes, error);
+    if (status == LEVEE_OK) book_arena(s, arena_categories);
     return status;
 }
 
-levee_status session_take_memory(session *s, uint64_t arena_bytes,
+levee_status session_release_memory(session *s, levee_error *error) {
+    levee_status status = region_commit(&s->memory, 0, error);
+    if (status == LEVEE_OK) book_planned(s, nothing);
+    return status;
+}
+
+levee_status session_take_memory(session *s, uint64_t most_arena_bytes, uint64_t arena_bytes,
                                  const uint64_t arena_categories[LEVEE_CATEGORY_COUNT], levee_error *error) {
-    levee_status status = region_open(&s->memory, s->lasting.total_bytes[SPACE_HOST] + arena_bytes, error);
+    levee_status status = region_open(&s->memory, s->lasting.total_bytes[SPACE_HOST] + most_arena_bytes, error);
     if (status == LEVEE_OK) status = session_resize_memory(s, arena_bytes, arena_categories, error);
-    if (status == LEVEE_OK) limit_ledger(s->budget_bytes);
+    if (status == LEVEE_OK) status = limit_ledger(s->budget_bytes, error);
     return status;
 }
 
@@ -202,11 +259,13 @@ levee_status session_rates(session *s, machine_rates *rates, levee_error *error)
 
 levee_status session_refuse(const session *s, uint64_t smallest_budget_bytes, uint32_t longest_tokens,
                             levee_error *error) {
-    char budget[BYTES_TEXT], smallest[BYTES_TEXT];
+    char budget[BYTES_TEXT];
+    /* In MiB, because 1.3 GiB may be less than what was tried. */
+    double smallest = (double)smallest_budget_bytes / 0x1p20;
     return error_set(
         error, LEVEE_DOES_NOT_FIT,
-        "the job does not fit --memory %s; the smallest budget that does is %s. A smaller --max-seq-length "
+        "the job does not fit --memory %s; the smallest budget that does is %.1f MiB. A smaller --max-seq-length "
         "(the longest sequence has %u tokens), a smaller --rank, fewer --num-layers, --fine-tune-type lora "
         "or --grad-checkpoint auto lower it",
-        bytes_format(budget, s->budget_bytes), bytes_format(smallest, smallest_budget_bytes), longest_tokens);
+        bytes_format(budget, s->budget_bytes), smallest, longest_tokens);
 }

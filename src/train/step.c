@@ -52,7 +52,8 @@ static levee_status fill(const step_state *s, uint32_t begin, uint32_t end, uint
         uint32_t count;
         uint64_t row = cursor_row(s->input->order, s->step, *filled);
         status = dataset_read(s->input->data, row, s->input->ids, &count, error);
-        if (status != LEVEE_OK || !batch_add(b, s->input->ids, NULL, count, *filled)) break;
+        if (status != LEVEE_OK || !batch_add(b, s->input->ids, dataset_loss_mask(s->input->data), count, *filled))
+            break;
     }
     if (status == LEVEE_OK && *filled == begin)
         status = error_set(error, LEVEE_INTERNAL, "a row does not fit a pass of %u tokens", b->capacity);
@@ -64,7 +65,7 @@ levee_status step_run(training *engine, const step_input *input, uint32_t step, 
     step_state s = {.engine = engine, .input = input, .step = step, .examples = input->order->batch_size};
     *result = (step_result){0};
     for (uint32_t e = 0; e < s.examples; e++)
-        result->targets += dataset_row_tokens(input->data, cursor_row(input->order, step, e)) - 1;
+        result->targets += dataset_row_targets(input->data, cursor_row(input->order, step, e));
     training_begin_step(engine, step, result->targets);
     for (uint32_t next = 0; next < s.examples;) {
         uint32_t end;

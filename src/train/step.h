@@ -14,7 +14,7 @@ typedef struct step_input {
 } step_input;
 
 typedef struct step_result {
-    uint64_t targets;  /* tokens that were predicted */
+    uint64_t targets;  /* tokens that count in the loss */
     double loss_sum;   /* of their losses */
     uint32_t passes;   /* those that were cut short not counted */
     uint32_t repeated; /* passes that were cut short, and whose examples were done again */

@@ -1,43 +1,26 @@
 /* levee_train: from options to a trained result, a step at a time. */
+#include "train/trainer.h"
+
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "data/cursor.h"
-#include "data/dataset.h"
-#include "memory/ledger.h"
+#include "doctor/calibration.h"
 #include "model/adapter.h"
 #include "model/parameters.h"
-#include "platform/machine.h"
 #include "platform/process.h"
-#include "report/metrics.h"
-#include "report/table.h"
+#include "report/profile_report.h"
 #include "train/requests.h"
-#include "train/run.h"
-#include "train/step.h"
 
-typedef struct trainer {
-    run common;
-    trainable_set trained;
-    dataset *train, *valid;
-    training engine;
-    metrics log;
-    uint32_t *ids; /* of the row being read */
-    cursor order;
-    uint64_t trained_tokens, peak_bytes, predicted_bytes;
-    uint64_t planned[LEVEE_CATEGORY_COUNT];
-    uint32_t steps;
-} trainer;
+/* What libraries take within a call, and caches, may come on top of what is held when all is taken. */
+enum { LIMIT_SLACK_BYTES = 64 << 20 };
 
-static uint32_t step_examples(const levee_options *o) { return o->batch_size * o->accumulation; }
-
-/* Held memory now; also raises the peak. */
-static uint64_t sample_memory(trainer *t) {
-    process_memory now = {0};
-    if (process_memory_read(&now) && now.held_bytes > t->peak_bytes) t->peak_bytes = now.held_bytes;
+uint64_t trainer_sample_memory(trainer *t) {
+    process_memory now;
+    if (!process_memory_read(&now)) return LEVEE_UNKNOWN_BYTES;
+    if (now.held_bytes > t->peak_bytes) t->peak_bytes = now.held_bytes;
     return now.held_bytes;
 }
 
@@ -49,27 +32,33 @@ static adapter_config adapter_of(const trainer *t) {
     adapter_config c = {.rank = set->rank,
                         .alpha = (double)set->scale * set->rank,
                         .dropout = (double)set->dropout,
+                        .dora = set->type == FINE_TUNE_DORA,
                         .first_layer = all ? 0 : layers - set->last_layers,
                         .layer_count = all ? UINT32_MAX : set->last_layers};
     memcpy(c.targets, set->projections, sizeof c.targets);
-    snprintf(c.base_model, sizeof c.base_model, "%s", o->model);
+    snprintf(c.base_model, sizeof c.base_model, "%s", *o->model_name ? o->model_name : o->model);
     return c;
 }
 
-static levee_status save(trainer *t, levee_error *error) {
+static levee_status save_parameters(trainer *t, levee_error *error) {
     const levee_options *o = t->common.options;
     session *s = &t->common.model;
-    if (o->type != FINE_TUNE_LORA)
+    if (!fine_tune_is_adapter(o->type))
         return parameters_write_model(&s->source, &s->lasting, s->memory.base, o->model, o->adapter_path, error);
     adapter_config config = adapter_of(t);
     return parameters_write_adapter(&s->lasting, s->memory.base, &config, o->adapter_path, error);
+}
+
+levee_status trainer_save_result(trainer *t, const step_report *report, levee_error *error) {
+    levee_status status = save_parameters(t, error);
+    return status == LEVEE_OK ? trainer_write_card(t, report, error) : status;
 }
 
 /* Refuses a target that would lose something, before anything is written. */
 static levee_status check_target(const trainer *t, levee_error *error) {
     const levee_options *o = t->common.options;
     char path[FILE_PATH_BYTES];
-    if (o->type == FINE_TUNE_LORA) {
+    if (fine_tune_is_adapter(o->type)) {
         adapter_config config = adapter_of(t);
         if (file_join(path, o->adapter_path, "model.safetensors") && file_exists(path))
             return error_set(error, LEVEE_USAGE, "%s: holds a model; give another --adapter-path", o->adapter_path);
@@ -85,36 +74,41 @@ static levee_status check_target(const trainer *t, levee_error *error) {
     return LEVEE_OK;
 }
 
+/* What --mask-prompt leaves. */
+static void print_masked(const trainer *t) {
+    const dataset *d = t->data.train;
+    run_print(&t->common, "%llu of %llu tokens count in the loss; %llu rows have none that does, and are left out",
+              (unsigned long long)dataset_targets(d), (unsigned long long)(dataset_tokens(d) - dataset_rows(d)),
+              (unsigned long long)dataset_untrained_rows(d));
+    if (dataset_hidden_rows(d))
+        run_print(
+            &t->common,
+            "%llu rows have answers before the last that the chat template writes otherwise when others follow: "
+            "these do not count",
+            (unsigned long long)dataset_hidden_rows(d));
+}
+
 static levee_status open_data(trainer *t, levee_error *error) {
     const levee_options *o = t->common.options;
     if (!*o->data) return error_set(error, LEVEE_USAGE, "--data is needed: a directory with train.jsonl");
-    levee_status status = file_make_directory(o->adapter_path, error);
-    if (status == LEVEE_OK) status = run_open_data(&t->common, &t->train, "train", o->adapter_path, error);
-    if (status == LEVEE_OK && o->validation_batches && dataset_split_exists(o->data, "valid"))
-        status = run_open_data(&t->common, &t->valid, "valid", o->adapter_path, error);
+    levee_status status = resume_claim(&t->place, o, error);
+    if (status == LEVEE_OK) status = planning_open_data(&t->data, &t->common, o->adapter_path, error);
     if (status != LEVEE_OK) return status;
-    t->order = (cursor){.seed = o->seed, .rows = dataset_rows(t->train), .batch_size = step_examples(o)};
-    t->ids = ledger_alloc_array(LEVEE_DATA, o->max_sequence_tokens, sizeof *t->ids);
-    run_print(&t->common,
-              "%llu rows to train on, the longest of %u tokens; %llu cut to --max-seq-length, %llu too short",
-              (unsigned long long)dataset_rows(t->train), dataset_longest(t->train),
-              (unsigned long long)dataset_cut_rows(t->train), (unsigned long long)dataset_short_rows(t->train));
-    return t->ids ? LEVEE_OK : error_out_of_memory(error, "a row of tokens", o->max_sequence_tokens * sizeof *t->ids);
+    t->order =
+        (cursor){.seed = o->seed, .rows = dataset_rows(t->data.train), .batch_size = planning_step_examples(o)};
+    run_print(
+        &t->common, "%llu rows to train on, the longest of %u tokens; %llu cut to --max-seq-length, %llu too short",
+        (unsigned long long)dataset_rows(t->data.train), dataset_longest(t->data.train),
+        (unsigned long long)dataset_cut_rows(t->data.train), (unsigned long long)dataset_short_rows(t->data.train));
+    if (o->mask_prompt) print_masked(t);
+    return LEVEE_OK;
 }
 
 static levee_status plan_engine(trainer *t, levee_error *error) {
     const levee_options *o = t->common.options;
-    uint32_t longest = dataset_longest(t->train);
-    if (t->valid && dataset_longest(t->valid) > longest) longest = dataset_longest(t->valid);
-    training_settings settings = {
-        .trained = t->trained,
-        .optimizer = options_optimizer(o),
-        .recompute = o->recompute,
-        .longest_tokens = longest - 1,
-        .step_tokens = run_step_tokens(longest - 1, step_examples(o)),
-        .seed = o->seed,
-    };
-    return training_plan(&t->engine, &t->common.model, &settings, error);
+    training_settings settings = planning_settings(o, planning_longest_tokens(&t->data, o));
+    if (t->place.state.plans.shapes[0].capacity_tokens) settings.wanted = t->place.state.plans;
+    return planning_make(&t->protection, &t->engine, &t->common, &settings, error);
 }
 
 static void print_plan(trainer *t) {
@@ -137,80 +131,6 @@ static void print_plan(trainer *t) {
         operator_name(peak->kind), place);
 }
 
-static levee_status train_step(trainer *t, uint32_t step, step_report *report, levee_error *error) {
-    const levee_options *o = t->common.options;
-    const step_input input = {.data = t->train, .order = &t->order, .ids = t->ids};
-    step_result done;
-    bool applied = true;
-    double began = machine_seconds();
-    levee_status status = step_run(&t->engine, &input, step, &done, error);
-    report->learning_rate = o->has_schedule ? schedule_rate(&o->rate, step) : o->learning_rate;
-    if (status == LEVEE_OK)
-        status = optimizer_update(&t->engine.updates, report->learning_rate, &report->gradient_norm, &applied, error);
-    if (status == LEVEE_OK && (!applied || !isfinite(done.loss_sum)))
-        status = error_set(
-            error, LEVEE_STOPPED,
-            "step %u: loss or gradient is not finite, so it was not applied; lower --learning-rate. What was "
-            "saved before is whole",
-            step + 1);
-    t->trained_tokens += done.targets;
-    report->loss = done.loss_sum / (double)done.targets;
-    report->passes = done.passes;
-    report->repeated = done.repeated;
-    report->plan_level = t->engine.level;
-    report->seconds = machine_seconds() - began;
-    report->tokens = done.targets;
-    report->trained_tokens = t->trained_tokens;
-    report->tokens_per_second = (double)done.targets / report->seconds;
-    return status;
-}
-
-static levee_status validate(trainer *t, double *loss, levee_error *error) {
-    const levee_options *o = t->common.options;
-    return run_evaluate(&t->engine, t->valid, (uint64_t)o->validation_batches * o->batch_size, t->ids, loss, error);
-}
-
-static levee_status finish_step(trainer *t, step_report *report, levee_error *error) {
-    const levee_options *o = t->common.options;
-    bool last = report->step == t->steps;
-    levee_status status = LEVEE_OK;
-    report->validation_loss = NAN;
-    if (t->valid && (last || report->step % o->steps_per_evaluation == 0))
-        status = validate(t, &report->validation_loss, error);
-    if (status == LEVEE_OK && (last || report->step % o->save_every == 0)) status = save(t, error);
-    report->held_bytes = sample_memory(t);
-    report->peak_bytes = t->peak_bytes;
-    if (status == LEVEE_OK) status = metrics_write(&t->log, report, error);
-    char line[PROGRESS_BYTES];
-    metrics_progress(line, report);
-    if (last || report->step == 1 || report->step % o->steps_per_report == 0) run_print(&t->common, "%s", line);
-    if (!isnan(report->validation_loss))
-        run_print(&t->common, "step %llu  validation loss %.4f", (unsigned long long)report->step,
-                  report->validation_loss);
-    return status;
-}
-
-static levee_status loop(trainer *t, levee_error *error) {
-    const levee_options *o = t->common.options;
-    t->steps = (o->iterations + o->accumulation - 1) / o->accumulation;
-    double loss;
-    levee_status status = LEVEE_OK;
-    if (t->valid) {
-        status = validate(t, &loss, error);
-        if (status == LEVEE_OK) run_print(&t->common, "before training: validation loss %.4f", loss);
-    }
-    for (uint32_t step = 0; step < t->steps && status == LEVEE_OK; step++) {
-        step_report report = {.step = step + 1,
-                              .steps = t->steps,
-                              .planned_bytes = t->planned,
-                              .predicted_bytes = t->predicted_bytes,
-                              .budget_bytes = t->common.model.budget_bytes};
-        status = train_step(t, step, &report, error);
-        if (status == LEVEE_OK) status = finish_step(t, &report, error);
-    }
-    return status;
-}
-
 /* Says what a change of plan gave back or took. */
 static void print_change(void *context, const level_change *c) {
     const trainer *t = context;
@@ -225,41 +145,115 @@ static void print_change(void *context, const level_change *c) {
                   t->engine.levels[c->to].planned.chosen.capacity_tokens);
 }
 
+/* Asks the disk for what the run will write, before the first step. */
+static levee_status check_disk(trainer *t, levee_error *error) {
+    const levee_options *o = t->common.options;
+    uint32_t begin = (uint32_t)t->place.state.step;
+    uint64_t saves = begin < t->steps ? t->steps / o->save_every - begin / o->save_every + 1 : 0;
+    const session *model = &t->common.model;
+    t->result_bytes = planning_result_bytes(o, model, safetensors_mapped_bytes(model->tensors));
+    return resume_check_disk(&t->place, saves, t->result_bytes, error);
+}
+
+static levee_status open_metrics(trainer *t, levee_error *error) {
+    char path[FILE_PATH_BYTES];
+    /* Of a run that was elsewhere there is nothing to keep. */
+    uint64_t keep_bytes = t->place.checkpoints.count ? t->place.state.metrics_bytes : 0;
+    if (!file_join(path, t->common.options->adapter_path, "metrics.jsonl"))
+        return error_set(error, LEVEE_USAGE, "%.200s...: --adapter-path is too long",
+                         t->common.options->adapter_path);
+    return metrics_open(&t->log, path, keep_bytes, error);
+}
+
 static levee_status start(trainer *t, levee_error *error) {
     const levee_options *o = t->common.options;
     char path[FILE_PATH_BYTES];
     levee_status status = training_start(&t->engine, error);
     t->engine.on_change = print_change;
     t->engine.change_context = t;
-    requests_clear();
-    if (status == LEVEE_OK && *o->resume_adapter_file)
+    if (status == LEVEE_OK && *o->resume_adapter_file && !t->place.goes_on)
         status = parameters_read_adapter(&t->common.model.lasting, t->common.model.memory.base,
                                          o->resume_adapter_file, error);
-    if (status == LEVEE_OK && file_join(path, o->adapter_path, "metrics.jsonl"))
-        status = metrics_open(&t->log, path, error);
-    if (status == LEVEE_OK && file_join(path, o->adapter_path, "config.yaml")) status = options_write(o, path, error);
+    if (status == LEVEE_OK) status = resume_load(&t->place, &t->common, &t->engine, t->data.train, error);
+    if (status == LEVEE_OK) status = check_disk(t, error);
+    if (status == LEVEE_OK) status = open_metrics(t, error);
+    if (status == LEVEE_OK && file_join(path, o->adapter_path, "config.yaml"))
+        status = options_write(o, path, "", error);
+    if (status == LEVEE_OK && o->limit_data) status = process_limit_data(LIMIT_SLACK_BYTES, error);
+    if (status == LEVEE_OK && file_join(path, o->adapter_path, "events.jsonl"))
+        status = guarding_begin(&t->protection, &t->engine, &t->exercises, path, error);
     return status;
 }
 
-levee_status levee_train(const levee_options *options, levee_print *print, void *context, levee_error *error) {
-    trainer t = {.trained = run_trainable(options), .log.descriptor = -1};
-    levee_status status = run_open(&t.common, options, print, context, error);
+/* A run that goes on computes in the type that the one before had chosen. */
+static void keep_compute(levee_options *o, const resumption *place) {
+    if (place->goes_on && o->compute == COMPUTE_AUTO) o->compute = (compute_type)place->state.compute;
+}
+
+/* The test split, by what was written. */
+static levee_status test_result(const levee_options *o, levee_print *print, void *context, levee_error *error) {
+    if (!dataset_split_exists(o->data, "test"))
+        return error_set(error, LEVEE_MISSING_INPUT, "the training is done, but --test: %s holds no test.jsonl",
+                         o->data);
+    levee_options result = *o;
+    result.adapter_path_given = fine_tune_is_adapter(o->type);
+    if (!result.adapter_path_given) memcpy(result.model, o->adapter_path, sizeof result.model);
+    return levee_eval(&result, print, context, error);
+}
+
+/* Where the time went, with what this machine can do beside it where that was measured. */
+static levee_status report_profile(const trainer *t, levee_error *error) {
+    const profile *p = &t->engine.measured;
+    const session *model = &t->common.model;
+    char text[TABLE_BYTES], path[FILE_PATH_BYTES];
+    double rates[WORK_KINDS];
+    calibration here;
+    calibration_identify(&here, kernel_roots_default, t->common.options->threads);
+    bool known = calibration_path(path, NULL) == LEVEE_OK && calibration_find(path, &here) &&
+                 calibration_rates(&here, model->device->compute(model->state), rates);
+    table_of_profile(text, p, t->step_seconds, known ? rates : NULL);
+    run_print(&t->common, "%s", text);
+    if (!file_join(path, t->common.options->adapter_path, "trace.json")) return LEVEE_OK;
+    return profile_trace_write(p, path, error);
+}
+
+levee_status levee_train(const levee_options *given, levee_print *print, void *context, levee_error *error) {
+    levee_options options = *given;
+    if (given->print_config && print) {
+        levee_status status = options_check(given, error);
+        if (status == LEVEE_OK) options_print(given, print, context);
+        return status;
+    }
+    trainer t = {.trained = run_trainable(given), .log.descriptor = -1, .validation_loss = NAN};
+    t.steps = planning_steps(given);
+    requests_clear();
+    levee_status status = resume_find(&t.place, &options, error);
+    keep_compute(&options, &t.place);
+    if (status == LEVEE_OK) status = run_open(&t.common, "train", &options, print, context, error);
+    if (status == LEVEE_OK) status = drill_open(&t.exercises, options.inject, &t.common, error);
     if (status == LEVEE_OK) status = check_target(&t, error);
     if (status == LEVEE_OK) status = open_data(&t, error);
     if (status == LEVEE_OK) status = plan_engine(&t, error);
     if (status == LEVEE_OK) print_plan(&t);
     if (status == LEVEE_OK) status = start(&t, error);
-    if (status == LEVEE_OK) status = loop(&t, error);
+    if (status == LEVEE_OK) status = trainer_run_steps(&t, error);
     if (t.predicted_bytes && t.peak_bytes) {
         char text[TABLE_BYTES];
+        trainer_sample_memory(&t);
         table_of_result(text, t.predicted_bytes, t.peak_bytes, t.common.model.budget_bytes);
         run_print(&t.common, "%s", text);
     }
+    if (t.engine.measured.passes) {
+        levee_error why = {0};
+        levee_status written = report_profile(&t, status == LEVEE_OK ? error : &why);
+        if (status == LEVEE_OK) status = written;
+    }
     metrics_close(&t.log);
+    guarding_close(&t.protection);
+    drill_close(&t.exercises);
     training_close(&t.engine);
-    dataset_close(t.train);
-    dataset_close(t.valid);
-    ledger_free(t.ids);
+    planning_close_data(&t.data);
     run_close(&t.common);
-    return status;
+    resume_close(&t.place);
+    return status == LEVEE_OK && options.test ? test_result(&options, print, context, error) : status;
 }
