@@ -1,15 +1,13 @@
 /* golden DIR...: compares the engine with what PyTorch and PEFT computed on the same weights.
  *
  * Each folder is a model directory with golden.json and golden.safetensors: logits, loss, every gradient, LoRA
- * gradients and trajectories of 20 steps (full, LoRA, head only). Prints "quantity error bound" a line; exits 0 only
- * if all hold. */
+ * gradients and trajectories of 20 steps (full, LoRA, head only; DoRA where there is one). Prints "quantity error
+ * bound" a line; exits 0 only if all hold. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/error.h"
-#include "base/file.h"
 #include "memory/ledger.h"
 #include "memory/pool.h"
 #include "model/parameters.h"
@@ -160,8 +158,8 @@ static optimizer_settings read_optimizer(const json_t *trajectory) {
 }
 
 /* Compares a trained adapter with the one the golden run ended with: ||da - db|| / ||db|| over all matrices. */
-static void compare_adapter(golden *g, const training *t, const char *initial, const char *after) {
-    char path[2400], name[256];
+static void compare_adapter(golden *g, const training *t, const char *mode, const char *initial, const char *after) {
+    char path[2400], name[TENSOR_NAME_BYTES];
     safetensors *first = NULL, *last = NULL;
     snprintf(path, sizeof path, "%s/%s/adapter_model.safetensors", g->directory, initial);
     bool opened = safetensors_open(&first, path, &error) == LEVEE_OK;
@@ -171,7 +169,7 @@ static void compare_adapter(golden *g, const training *t, const char *initial, c
     for (uint32_t i = 0; opened && i < t->loss.value_count; i++) {
         const value *v = &t->loss.values[i];
         if (v->role != VALUE_PARAMETER) continue;
-        snprintf(name, sizeof name, "base_model.model.%s.weight", v->name);
+        adapter_tensor_name(name, v->name);
         const tensor_view *from = safetensors_find(first, name), *to = safetensors_find(last, name);
         if (!from || !to) {
             opened = false;
@@ -184,7 +182,8 @@ static void compare_adapter(golden *g, const training *t, const char *initial, c
             norm += moved * moved;
         }
     }
-    report(g, "lora: adapter after 20 steps", opened ? sqrt(difference / norm) : NAN, 1e-3);
+    snprintf(path, sizeof path, "%s: adapter after 20 steps", mode);
+    report(g, path, opened ? sqrt(difference / norm) : NAN, 1e-3);
     safetensors_close(first);
     safetensors_close(last);
 }
@@ -207,7 +206,7 @@ static void run_trajectory(golden *g, const char *mode, const trainable_set *tra
     levee_status status = training_plan(&t, &s, &settings, &error);
     if (status == LEVEE_OK) status = training_start(&t, &error);
     if (status == LEVEE_OK) match_frequencies(g, &s);
-    if (status == LEVEE_OK && trained->type == FINE_TUNE_LORA) {
+    if (status == LEVEE_OK && fine_tune_is_adapter(trained->type)) {
         char path[2400];
         snprintf(path, sizeof path, "%s/%s", g->directory, json_string_value(json_object_get(expected, "init")));
         status = parameters_read_adapter(&s.lasting, s.memory.base, path, &error);
@@ -222,9 +221,13 @@ static void run_trajectory(golden *g, const char *mode, const trainable_set *tra
         status = training_pass(&t, &(gradient_progress){0}, &loss, &error);
         if (status == LEVEE_OK && step == 0 && !strcmp(mode, "full"))
             compare_gradients(g, &t, "grad.", "", "gradients");
-        if (status == LEVEE_OK && step == 0 && !strcmp(mode, "lora"))
-            compare_gradients(g, &t, "lora_grad.base_model.model.", ".default.weight", "lora: gradients");
-        if (status == LEVEE_OK) status = optimizer_update(&t.updates, learning_rate, &norm, &applied, &error);
+        if (status == LEVEE_OK && step == 0 && fine_tune_is_adapter(trained->type)) {
+            char prefix[64], label[64];
+            snprintf(prefix, sizeof prefix, "%s_grad.base_model.model.", mode);
+            snprintf(label, sizeof label, "%s: gradients", mode);
+            compare_gradients(g, &t, prefix, ".default.weight", label);
+        }
+        if (status == LEVEE_OK) status = optimizer_update(&t.updates, learning_rate, loss, &norm, &applied, &error);
         double reference = json_number_value(json_array_get(losses, step));
         double difference = fabs(loss / (double)targets - reference) / fabs(reference);
         double *worst = step < 5 ? &early : &late;
@@ -245,8 +248,8 @@ static void run_trajectory(golden *g, const char *mode, const trainable_set *tra
         snprintf(quantity, sizeof quantity, "%s: gradient norms of steps 1-5", mode);
         report(g, quantity, norm_difference, 1e-4);
     }
-    if (status == LEVEE_OK && trained->type == FINE_TUNE_LORA)
-        compare_adapter(g, &t, json_string_value(json_object_get(expected, "init")),
+    if (status == LEVEE_OK && fine_tune_is_adapter(trained->type))
+        compare_adapter(g, &t, mode, json_string_value(json_object_get(expected, "init")),
                         json_string_value(json_object_get(expected, "after")));
     training_close(&t);
     session_close(&s);
@@ -296,7 +299,7 @@ static levee_status compute_logits(golden *g, session *s, double *difference) {
     uint64_t arena = body_plan.arena_bytes[SPACE_HOST] > head_plan.arena_bytes[SPACE_HOST]
                          ? body_plan.arena_bytes[SPACE_HOST]
                          : head_plan.arena_bytes[SPACE_HOST];
-    if (status == LEVEE_OK) status = session_take_memory(s, arena, body_plan.category_bytes, &error);
+    if (status == LEVEE_OK) status = session_take_memory(s, arena, arena, body_plan.category_bytes, &error);
     if (status == LEVEE_OK) status = session_bind(s, &body_pass, &body_plan, body_plan.g.node_count, &error);
     if (status == LEVEE_OK) status = session_bind(s, &head_pass, &head_plan, head_plan.g.node_count, &error);
     if (status == LEVEE_OK) status = parameters_initialise(&s->source, &s->lasting, s->memory.base, 0, &error);
@@ -374,11 +377,11 @@ static void check_logits(golden *g) {
     report(g, "logits", difference, 1e-5);
 }
 
-static trainable_set lora_of(const golden *g) {
-    trainable_set set = {.type = FINE_TUNE_LORA, .last_layers = UINT32_MAX, .rank = 4, .scale = 2};
+static trainable_set adapter_of(const golden *g, const char *mode, fine_tune_type type) {
+    trainable_set set = {.type = type, .last_layers = UINT32_MAX, .rank = 4, .scale = 2};
     char path[2400];
     adapter_config config;
-    const char *initial = json_string_value(json_object_get(json_object_get(g->numbers, "lora"), "init"));
+    const char *initial = json_string_value(json_object_get(json_object_get(g->numbers, mode), "init"));
     snprintf(path, sizeof path, "%s/%s", g->directory, initial ? initial : "adapter_init");
     for (unsigned p = 0; p < PROJECTION_COUNT; p++) set.projections[p] = true;
     if (adapter_config_read(&config, path, &error) == LEVEE_OK) {
@@ -394,11 +397,12 @@ static bool check_directory(const char *directory) {
     printf("%s\n", directory);
     if (open_golden(&g, directory)) {
         trainable_set full = {.type = FINE_TUNE_FULL, .last_layers = UINT32_MAX}, head = {.type = FINE_TUNE_HEAD};
-        trainable_set lora = lora_of(&g);
+        trainable_set lora = adapter_of(&g, "lora", FINE_TUNE_LORA), dora = adapter_of(&g, "dora", FINE_TUNE_DORA);
         check_logits(&g);
         check_loss(&g);
         run_trajectory(&g, "full", &full);
         run_trajectory(&g, "lora", &lora);
+        run_trajectory(&g, "dora", &dora);
         run_trajectory(&g, "head", &head);
     } else {
         g.failed = true;

@@ -1,8 +1,10 @@
 /* held FILE COMMAND...: runs a command and writes the most bytes that it ever held (RssAnon + RssShmem, read from
- * outside about every half millisecond) into FILE. Exits as the command does. */
+ * outside about every half millisecond) into FILE, and on a second line the most that was resident, file pages
+ * included. Exits as the command does. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,14 +31,15 @@ int main(int count, char **arguments) {
     snprintf(path, sizeof path, "/proc/%d/status", (int)child);
     long long most = 0;
     int status = 0;
-    while (!waitpid(child, &status, WNOHANG)) {
+    struct rusage used = {0};
+    while (!wait4(child, &status, WNOHANG, &used)) {
         long long now = held_bytes(path);
         if (now > most) most = now;
         nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
     }
     FILE *file = fopen(arguments[1], "w");
     if (!file) return 74;
-    fprintf(file, "%lld\n", most);
+    fprintf(file, "%lld\n%lld\n", most, (long long)used.ru_maxrss * 1024);
     fclose(file);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }

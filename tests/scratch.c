@@ -27,8 +27,10 @@ static int remove_entry(const char *path, const struct stat *status, int kind, s
     return remove(path);
 }
 
+void scratch_remove(const char *path) { nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS); }
+
 int scratch_teardown(void **state) {
-    nftw(*state, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    scratch_remove(*state);
     free(*state);
     ledger_set_budget(UINT64_MAX);
     uint64_t left = ledger_booked(LEVEE_CATEGORY_COUNT);

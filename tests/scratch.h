@@ -15,6 +15,9 @@
 int scratch_setup(void **state);
 int scratch_teardown(void **state);
 
+/* Removes a directory with all it holds. One that is not there is fine. */
+void scratch_remove(const char *path);
+
 /* Writes a file; the content goes to "directory/name", whose path is returned until the next call. */
 const char *scratch_file(const char *directory, const char *name, const void *content, size_t bytes);
 const char *scratch_text(const char *directory, const char *name, const char *text);

@@ -6,11 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <cmocka.h>
 
-#include "memory/ledger.h"
 #include "memory/pool.h"
 #include "scratch.h"
 

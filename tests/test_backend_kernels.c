@@ -5,8 +5,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -52,21 +50,22 @@ static double norm_loss(void *context) {
     return loss;
 }
 
-static void norm_case(struct backend_state *state, uint32_t tokens, uint64_t cols, dtype type, bool add) {
+static void norm_case(struct backend_state *state, uint32_t tokens, uint64_t groups, uint64_t cols, dtype type,
+                      bool add) {
     /* Rows of few elements change little but their sign when they are normalised: there a small epsilon would leave
      * gradients that are nothing but rounding. */
     operator_parameters p = {.epsilon = cols < 8 ? 0.25f : 1e-5f};
     pass_scalars pass = {.tokens = tokens};
-    uint64_t count = tokens * cols;
-    kernel_buffer x = token_rows(tokens, cols), dy = token_rows(tokens, cols), weight = weight_of(type, 1, cols);
-    kernel_buffer y = blank_rows(tokens, cols), inverse = blank_rows(tokens, 1);
-    kernel_buffer dx = add ? token_rows(tokens, cols) : blank_rows(tokens, cols);
+    uint64_t rows = tokens * groups, width = groups * cols, count = rows * cols;
+    kernel_buffer x = token_rows(tokens, width), dy = token_rows(tokens, width), weight = weight_of(type, 1, cols);
+    kernel_buffer y = blank_rows(tokens, width), inverse = blank_rows(tokens, groups);
+    kernel_buffer dx = add ? token_rows(tokens, width) : blank_rows(tokens, width);
     kernel_buffer dweight = weight_of(DTYPE_F32, 1, cols);
     double *xd = elements(&x, count, false), *dyd = elements(&dy, count, false), *wd = elements(&weight, cols, false);
-    double *y_expected = guarded(count * sizeof(double), 0), *inverse_expected = guarded(tokens * sizeof(double), 0);
+    double *y_expected = guarded(count * sizeof(double), 0), *inverse_expected = guarded(rows * sizeof(double), 0);
     double *dx_expected = elements(&dx, count, false), *dweight_expected = elements(&dweight, cols, false);
     double *gradient = guarded(cols * sizeof(double), 0);
-    for (uint32_t t = 0; t < tokens; t++) {
+    for (uint64_t t = 0; t < rows; t++) {
         norm_row row = {cols, (double)p.epsilon, dyd + t * cols, xd + t * cols, wd};
         inverse_expected[t] = norm_inverse(&row);
         for (uint64_t i = 0; i < cols; i++) y_expected[t * cols + i] = row.x[i] * inverse_expected[t] * wd[i];
@@ -80,7 +79,7 @@ static void norm_case(struct backend_state *state, uint32_t tokens, uint64_t col
     kernel_call forward = {.parameters = &p, .in = {x, weight}, .out = {y, inverse}, .pass = &pass};
     expect_kernel(state, OPERATOR_RMSNORM, forward);
     check_close("rmsnorm", y.data, y_expected, count, 1e-6);
-    check_close("inverse rms", inverse.data, inverse_expected, tokens, 1e-6);
+    check_close("inverse rms", inverse.data, inverse_expected, rows, 1e-6);
     kernel_call input = {.parameters = &p, .in = {dy, x, weight, inverse}, .out = {dx}, .pass = &pass};
     if (add) input.in[4] = dx;
     expect_kernel(state, OPERATOR_RMSNORM_GRADIENT_INPUT, input);
@@ -99,12 +98,18 @@ static void norms(struct backend_state *state) {
     unsigned number = 0;
     for (unsigned t = 0; t < TOKEN_COUNTS; t++)
         for (unsigned w = 0; w < sizeof widths / sizeof *widths; w++, number++)
-            norm_case(state, token_counts[t], widths[w], (dtype)((number + t) % 3), number % 2);
+            norm_case(state, token_counts[t], 1, widths[w], (dtype)((number + t) % 3), number % 2);
     /* Around the piece of 256 in which a weight is decoded. */
-    norm_case(state, 9, 255, DTYPE_BF16, true);
-    norm_case(state, 3, 256, DTYPE_F16, false);
-    norm_case(state, 17, 257, DTYPE_F16, true);
-    norm_case(state, 2, 577, DTYPE_BF16, false);
+    norm_case(state, 9, 1, 255, DTYPE_BF16, true);
+    norm_case(state, 3, 1, 256, DTYPE_F16, false);
+    norm_case(state, 17, 1, 257, DTYPE_F16, true);
+    norm_case(state, 2, 1, 577, DTYPE_BF16, false);
+    /* Heads, each by itself. */
+    norm_case(state, 1, 4, 8, DTYPE_F32, false);
+    norm_case(state, 7, 3, 20, DTYPE_BF16, true);
+    norm_case(state, 17, 8, 16, DTYPE_F16, false);
+    norm_case(state, 33, 2, 80, DTYPE_F32, true);
+    norm_case(state, 5, 3, 258, DTYPE_BF16, false);
 }
 
 static void test_rmsnorm(void **unused) {

@@ -6,9 +6,8 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -534,15 +533,53 @@ static void test_parallel(void **unused) {
                 for (unsigned dynamic = 0; dynamic < 2; dynamic++) {
                     struct backend_state state = {.threads = threads};
                     visits v = {.threads = threads, .grain = grain};
-                    (dynamic ? parallel_for_dynamic : parallel_for)(&state, count, grain, visit, &v);
+                    static const pass_scalars pass = {.tokens = 1};
+                    if (!dynamic)
+                        parallel_for(&state, count, grain, visit, &v);
+                    else
+                        assert_int_equal(parallel_for_dynamic(&state, &pass, count, grain, visit, &v), LEVEE_OK);
                     assert_false(v.bad);
                     for (uint64_t i = 0; i < 1000; i++) assert_int_equal(v.count[i], i < count);
                 }
 }
 
+typedef struct patience {
+    atomic_uint asked;
+    unsigned most;
+} patience;
+
+/* Interrupts at one question only, as a request does that is taken back at once. */
+static bool runs_out(void *context) {
+    patience *p = context;
+    return atomic_fetch_add(&p->asked, 1) == p->most;
+}
+
+/* A pass that is interrupted leaves ranges out, and says so; none is done twice. */
+static void test_interrupted(void **unused) {
+    (void)unused;
+    enum { COUNT = 1000, GRAIN = 10 };
+    for (unsigned threads = 1; threads <= 4; threads++)
+        for (unsigned most = 0; most <= COUNT / GRAIN; most += 7) {
+            struct backend_state state = {.threads = threads};
+            patience p = {.most = most};
+            visits v = {.threads = threads, .grain = GRAIN};
+            const pass_scalars pass = {.tokens = 1, .interrupt = runs_out, .interrupt_context = &p};
+            unsigned done = 0;
+            levee_status status = parallel_for_dynamic(&state, &pass, COUNT, GRAIN, visit, &v);
+            assert_int_equal(status, most < COUNT / GRAIN ? LEVEE_STOPPED : LEVEE_OK);
+            for (unsigned i = 0; i < COUNT; i++) {
+                assert_in_range(v.count[i], 0, 1);
+                done += v.count[i];
+            }
+            assert_true(status == LEVEE_OK ? done == COUNT : done < COUNT);
+            if (threads == 1 && status == LEVEE_STOPPED) assert_int_equal(done, most * GRAIN);
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_parallel, drop_blocks),
+        cmocka_unit_test_teardown(test_interrupted, drop_blocks),
         cmocka_unit_test_teardown(test_unprepared, drop_blocks),
         cmocka_unit_test_teardown(test_booking, drop_blocks),
         cmocka_unit_test_teardown(test_linear, drop_blocks),

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -14,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/error.h"
+#include "failing.h"
 #include "memory/ledger.h"
 #include "memory/pool.h"
 #include "scratch.h"
@@ -87,13 +90,10 @@ static void maps_files(void **state) {
     assert_int_equal(file_map(&mapping, scratch_text(*state, "map", "mapped"), NULL), LEVEE_OK);
     assert_int_equal(mapping.bytes, 6);
     assert_memory_equal(mapping.data, "mapped", 6);
-    file_drop_pages(&mapping);
-    assert_memory_equal(mapping.data, "mapped", 6);
     file_unmap(&mapping);
     file_unmap(&mapping);
     assert_int_equal(file_map(&mapping, scratch_text(*state, "none", ""), NULL), LEVEE_OK);
     assert_null(mapping.data);
-    file_drop_pages(&mapping);
     file_unmap(&mapping);
 }
 
@@ -240,6 +240,109 @@ static void makes_directories(void **state) {
     scratch_expect("empty", LEVEE_USAGE, "not a usable", file_make_directory("", &error), &error);
 }
 
+/* What cannot be looked up counts as there, so that nothing is put over it. */
+static void what_is_unknown_is_there(void **state) {
+    const char *path = scratch_text(*state, "file", "x");
+    failing f = {.first = FAULT_STATUS, .last = FAULT_STATUS, .to = UINT64_MAX};
+    static const struct {
+        int failure;
+        bool exists;
+    } cases[] = {{ENOENT, false}, {ENOTDIR, false}, {EACCES, true}, {EIO, true}, {ENOMEM, true}};
+    assert_true(file_exists(path));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        f.what.failure = cases[i].failure;
+        failing_start(&f);
+        bool exists = file_exists(path);
+        failing_stop();
+        assert_int_equal(exists, cases[i].exists);
+    }
+    char missing[FILE_PATH_BYTES], below[FILE_PATH_BYTES];
+    assert_true(file_join(missing, *state, "missing") && file_join(below, path, "below a file"));
+    assert_false(file_exists(missing));
+    assert_false(file_exists(below));
+    assert_true(file_is_same(path, path));
+    assert_false(file_is_same(path, missing));
+}
+
+/* Signals and short reads and writes change nothing; a write that fails half-way leaves whole lines. */
+static void appends_whole_lines(void **state) {
+    char path[FILE_PATH_BYTES];
+    levee_error error;
+    int file;
+    uint64_t bytes;
+    strcpy(path, scratch_text(*state, "lines", "one\ntwo\nhalf of thr"));
+    scratch_expect("open", LEVEE_OK, "", file_append_open(&file, path, 8, &bytes, &error), &error);
+    assert_int_equal(bytes, 8);
+    assert_content(path, "one\ntwo\n");
+    scratch_expect("append", LEVEE_OK, "", file_append(file, path, "three\n", 6, 8, &error), &error);
+    failing f = {.first = FAULT_WRITE, .last = FAULT_WRITE, .to = 1};
+    static const fault harmless[] = {{.failure = EINTR}, {.cut = true}};
+    for (unsigned i = 0; i < 2; i++) {
+        f.what = harmless[i];
+        failing_start(&f);
+        levee_status status = file_append(file, path, "four\n", 5, 14 + 5 * i, &error);
+        failing_stop();
+        scratch_expect("harmless", LEVEE_OK, "", status, &error);
+    }
+    assert_content(path, "one\ntwo\nthree\nfour\nfour\n");
+    struct rlimit before, small;
+    getrlimit(RLIMIT_FSIZE, &before);
+    small = before;
+    small.rlim_cur = 26; /* two bytes more than there are: the kernel takes a part of what follows */
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &small);
+    levee_status status = file_append(file, path, "five\n", 5, 24, &error);
+    setrlimit(RLIMIT_FSIZE, &before);
+    signal(SIGXFSZ, handler);
+    scratch_expect("half", LEVEE_IO_ERROR, "lines|disk full", status, &error);
+    assert_content(path, "one\ntwo\nthree\nfour\nfour\n");
+    scratch_expect("sync", LEVEE_OK, "", file_sync(file, path, &error), &error);
+    file_close(file);
+    scratch_expect("shorter", LEVEE_OK, "", file_append_open(&file, path, 1000, &bytes, &error), &error);
+    assert_int_equal(bytes, 24);
+    file_close(file);
+    scratch_expect("nowhere", LEVEE_IO_ERROR, "/nowhere", file_append_open(&file, "/nowhere/f", 0, &bytes, &error),
+                   &error);
+    assert_int_equal(file, -1);
+}
+
+static levee_status count_names(void *context, const char *name, levee_error *e) {
+    unsigned *count = context;
+    if (!strcmp(name, "bad")) return error_set(e, LEVEE_BAD_DATA, "bad name");
+    *count += *name != '.';
+    return LEVEE_OK;
+}
+
+static void lists_and_removes(void **state) {
+    unsigned count = 0;
+    levee_error error;
+    char path[FILE_PATH_BYTES];
+    scratch_text(*state, "a", "");
+    strcpy(path, scratch_text(*state, "b", ""));
+    scratch_expect("list", LEVEE_OK, "", file_list(*state, count_names, &count, &error), &error);
+    assert_int_equal(count, 2);
+    scratch_expect("remove", LEVEE_OK, "", file_remove(path, &error), &error);
+    scratch_expect("again", LEVEE_OK, "", file_remove(path, &error), &error);
+    scratch_expect("a directory", LEVEE_IO_ERROR, "cannot be removed", file_remove(*state, &error), &error);
+    scratch_expect("not empty", LEVEE_IO_ERROR, "cannot be removed", file_remove_directory(*state, &error), &error);
+    scratch_text(*state, "bad", "");
+    scratch_expect("a visit", LEVEE_BAD_DATA, "bad name", file_list(*state, count_names, &count, &error), &error);
+    scratch_expect("nowhere", LEVEE_IO_ERROR, "/nowhere", file_list("/nowhere", count_names, &count, &error), &error);
+    failing f = {.first = FAULT_LIST, .last = FAULT_LIST, .what = {.failure = EIO}};
+    for (f.from = 0; f.from < 4; f.from++) { /* opening, and three of the readings */
+        f.to = f.from + 1;
+        failing_start(&f);
+        levee_status status = file_list(*state, count_names, &count, &error);
+        failing_stop();
+        if (status != LEVEE_BAD_DATA) scratch_expect("broken", LEVEE_IO_ERROR, "cannot be read", status, &error);
+    }
+    scratch_expect("temporary", LEVEE_OK, "", file_make_temporary_directory(path, *state, "stem", &error), &error);
+    assert_non_null(strstr(path, "/stem-"));
+    assert_true(file_is_directory(path));
+    scratch_expect("empty", LEVEE_OK, "", file_remove_directory(path, &error), &error);
+    scratch_expect("gone", LEVEE_OK, "", file_remove_directory(path, &error), &error);
+}
+
 #define SCRATCH_TEST(function) cmocka_unit_test_setup_teardown(function, scratch_setup, scratch_teardown)
 
 int main(void) {
@@ -250,7 +353,8 @@ int main(void) {
         SCRATCH_TEST(replaces_only_on_commit),   SCRATCH_TEST(leaves_strangers_alone),
         SCRATCH_TEST(holds_the_promised_length), SCRATCH_TEST(writes_large_files_in_slices),
         SCRATCH_TEST(survives_a_failing_write),  SCRATCH_TEST(reports_unusable_targets),
-        SCRATCH_TEST(makes_directories),
+        SCRATCH_TEST(makes_directories),         SCRATCH_TEST(what_is_unknown_is_there),
+        SCRATCH_TEST(appends_whole_lines),       SCRATCH_TEST(lists_and_removes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -147,7 +147,7 @@ static void reads_jsonl(void **state) {
                 "\n   \t \r\n"
                 "  {\"other\": 123456789012345678901234567890, \"text\": \"caf\\u00e9 \xC3\xA9 \\ud83d\\ude42\"}  \n"
                 "{\"text\": \"a\\u0000b\\n\"}\n"
-                "{\"text\": \"no line end\", \"messages\": []}");
+                "{\"text\": \"no line end\", \"prompt\": 1}");
     dataset *d = open_named(f, "a.jsonl", f->plain);
     assert_int_equal(dataset_rows(d), 4);
     assert_row(f, d, 3, "no line end", 11);
@@ -228,8 +228,24 @@ static const refusal refusals[] = {
     {"e.jsonl",
      "{\"prompt\": \"a\", \"completion\": \"b\"}\n",
      LEVEE_BAD_DATA,
-     {"{\"prompt\", \"completion\"}", "only"}},
-    {"e.jsonl", "{\"messages\": []}\n", LEVEE_BAD_DATA, {"line 1: ", "{\"messages\"}", "only {\"text\"} rows"}},
+     {"line 1: ", "needs a chat template", "chat_template.jinja"}},
+    {"e.jsonl", "{\"prompt\": \"a\"}\n", LEVEE_BAD_DATA, {"line 1: ", "\"prompt\" without \"completion\""}},
+    {"e.jsonl",
+     "{\"prompt\": \"a\", \"completion\": 3}\n",
+     LEVEE_BAD_DATA,
+     {"line 1: ", "\"completion\" is a number, not a string"}},
+    {"e.jsonl", "{\"messages\": []}\n", LEVEE_BAD_DATA, {"line 1: ", "\"messages\" is empty"}},
+    {"e.jsonl", "{\"messages\": \"hi\"}\n", LEVEE_BAD_DATA, {"line 1: ", "is a string, not an array"}},
+    {"e.jsonl", "{\"messages\": [1]}\n", LEVEE_BAD_DATA, {"line 1: ", "number 1 of \"messages\" is not an object"}},
+    {"e.jsonl", "{\"messages\": [{}]}\n", LEVEE_BAD_DATA, {"line 1: ", "has no \"role\""}},
+    {"e.jsonl",
+     "{\"messages\": [{\"role\": \"user\"}], \"tools\": 1}\n",
+     LEVEE_BAD_DATA,
+     {"line 1: ", "\"tools\" is a number, not an array"}},
+    {"e.jsonl",
+     "{\"messages\": [{\"role\": \"user\", \"content\": 123456789012345678901234567890}]}\n",
+     LEVEE_BAD_DATA,
+     {"line 1: ", "does not fit 64 bits"}},
     {"e.jsonl", "{\"text\": \"a\xFFz\"}\n", LEVEE_BAD_DATA, {"line 1: ", "byte 12 of the row (0xFF)", "UTF-8"}},
     {"e.jsonl", "{\"text\": \"\xC0\x80\"}\n", LEVEE_BAD_DATA, {"line 1: ", "UTF-8"}},
     {"e.jsonl", "{\"text\": \"\xED\xA0\x80\"}\n", LEVEE_BAD_DATA, {"line 1: ", "UTF-8"}},
@@ -561,10 +577,10 @@ static void survives_mutations(void **state) {
                 assert_non_null(strstr(error.message, ": line "));
                 break;
             }
-            if (!next.text) break;
+            if (!next.content.kind) break;
             assert_int_equal(rows_read(again, next.offset, next.bytes, &read, &error), LEVEE_OK);
-            assert_int_equal(read.text_bytes, next.text_bytes);
-            assert_memory_equal(read.text, next.text, next.text_bytes);
+            assert_int_equal(read.content.text_bytes, next.content.text_bytes);
+            assert_memory_equal(read.content.text, next.content.text, next.content.text_bytes);
         }
         rows_close(walk);
         rows_close(again);

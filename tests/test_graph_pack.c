@@ -27,9 +27,10 @@ static uint32_t random_between(uint64_t *state, uint32_t low, uint32_t high) {
     return low + (uint32_t)(next_random(state) % (high - low + 1));
 }
 
-static double seconds_now(void) {
+/* The packer's own time, whatever else runs on the machine. */
+static double processor_seconds(void) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -619,9 +620,9 @@ static void same_input_gives_same_output(void **test_state) {
 static double ratio_of(recorder *r, double *seconds) {
     uint64_t peak, bound = pack_lower_bound(r->items, r->count, ALIGNMENT, NULL);
     levee_error error = {0};
-    double start = seconds_now();
+    double start = processor_seconds();
     if (pack_offsets(r->items, r->count, ALIGNMENT, &peak, &error) != LEVEE_OK) fail_msg("%s", error.message);
-    *seconds = seconds_now() - start;
+    *seconds = processor_seconds() - start;
     assert_true(peak >= bound);
     if (r->count <= 3000)
         assert_packed(r->items, r->count, ALIGNMENT, peak);

@@ -165,7 +165,7 @@ static void train(trained *t) {
         memcpy(t->losses[step], find_input(t, VALUE_LOSSES), tokens * sizeof(float));
         double norm;
         bool applied;
-        succeed(optimizer_update(&t->updates, 1e-2, &norm, &applied, &error));
+        succeed(optimizer_update(&t->updates, 1e-2, (double)t->losses[step][0], &norm, &applied, &error));
         assert_true(applied && norm > 0);
     }
 }
@@ -232,6 +232,8 @@ static void compare_types(void **state) {
     trainable_set full = {.type = FINE_TUNE_FULL, .last_layers = UINT32_MAX},
                   last = {.type = FINE_TUNE_FULL, .last_layers = 1};
     trainable_set head = {.type = FINE_TUNE_HEAD};
+    compare(&model, &lora);
+    lora.type = FINE_TUNE_DORA;
     compare(&model, &lora);
     compare(&model, &full);
     compare(&model, &last);

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/random.h"
+#include "graph/occupancy.h"
 #include "graph/plan.h"
 #include "memory/ledger.h"
 #include "scratch.h"
@@ -116,18 +117,48 @@ static void assert_plan_holds(const plan *p, const layout *lasting) {
     free(owner);
 }
 
+/* What people are told of a plan adds up to it: the highest node has what packing cannot go below. */
+static void assert_occupancy(const plan *p) {
+    enum { ROOM = 4096 };
+    levee_error error;
+    uint64_t(*live)[LEVEE_CATEGORY_COUNT] = calloc(p->g.node_count, sizeof *live), most = 0, listed = 0;
+    occupant *list = calloc(ROOM, sizeof *list);
+    uint32_t count;
+    assert_int_equal(occupancy_by_node(live, p, &error), LEVEE_OK);
+    for (uint32_t i = 0; i < p->g.node_count; i++) {
+        uint64_t total = 0;
+        for (unsigned c = 0; c < LEVEE_CATEGORY_COUNT; c++) total += live[i][c];
+        if (total > most) most = total;
+    }
+    assert_int_equal(most, p->lower_bound_bytes[SPACE_HOST]);
+    assert_int_equal(occupancy_at(list, ROOM, &count, p, p->peak_node, &error), LEVEE_OK);
+    for (uint32_t i = 0; i < count; i++) {
+        assert_true(!i || list[i].bytes <= list[i - 1].bytes);
+        assert_true(list[i].made_by == NO_NODE || list[i].made_by <= p->peak_node);
+        listed += list[i].bytes;
+    }
+    assert_int_equal(listed, most);
+    assert_int_equal(occupancy_at(list, 3, &count, p, p->peak_node, &error), LEVEE_OK);
+    assert_int_equal(count, 3);
+    free(list);
+    free(live);
+}
+
 static uint64_t assert_plans(const fixture *f, const graph *g, const layout *lasting) {
     static const uint32_t capacities[] = {1, 7, 64, 150};
     uint64_t arena_bytes = 0;
     for (size_t c = 0; c < sizeof capacities / sizeof *capacities; c++) {
-        plan made, estimated;
+        plan made;
+        plan_bound bound;
         levee_error error;
         levee_status status = plan_make(&made, g, lasting, capacities[c], cpu_backend.kernels, f->state, &error);
         scratch_expect("plan", LEVEE_OK, "", status, &error);
         assert_plan_holds(&made, lasting);
-        status = plan_estimate(&estimated, g, lasting, capacities[c], cpu_backend.kernels, f->state, &error);
+        assert_occupancy(&made);
+        status = plan_estimate(&bound, g, capacities[c], cpu_backend.kernels, f->state, &error);
         scratch_expect("estimate", LEVEE_OK, "", status, &error);
-        assert_int_equal(estimated.arena_bytes[SPACE_HOST], made.lower_bound_bytes[SPACE_HOST]);
+        uint32_t head = graph_head(g);
+        assert_int_equal(plan_bound_bytes(&bound, made.scratch_bytes[head]), made.lower_bound_bytes[SPACE_HOST]);
         assert_true(made.lower_bound_bytes[SPACE_HOST] <= made.arena_bytes[SPACE_HOST]);
         assert_true(made.arena_bytes[SPACE_HOST] > arena_bytes);
         arena_bytes = made.arena_bytes[SPACE_HOST];
@@ -135,7 +166,6 @@ static uint64_t assert_plans(const fixture *f, const graph *g, const layout *las
         for (unsigned k = 0; k < LEVEE_CATEGORY_COUNT; k++) sum += made.category_bytes[k];
         assert_int_equal(sum, arena_bytes);
         plan_close(&made);
-        plan_close(&estimated);
     }
     return arena_bytes;
 }

@@ -7,10 +7,13 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "failing.h"
 #include "memory/json.h"
 #include "memory/json_walk.h"
 #include "memory/ledger.h"
@@ -39,6 +42,15 @@ static void names_the_place(void **state) {
                        &error);
         assert_null(object);
     }
+}
+
+static void large_numbers_are_reals_where_asked(void **state) {
+    json_t *object;
+    const char *path = scratch_text(*state, "f.json", "{\"a\": 1000000000000000019884624838656, \"b\": \"text\"}");
+    assert_int_equal(json_object_read_reals(&object, path, 1000, NULL), LEVEE_OK);
+    assert_true(json_real_value(json_object_get(object, "a")) == 1e30);
+    assert_string_equal(json_string_value(json_object_get(object, "b")), "text");
+    json_decref(object);
 }
 
 static void bounds_depth_and_size(void **state) {
@@ -166,13 +178,85 @@ static void bounds_what_parsing_takes(void **state) {
         pool p = {0};
         assert_int_equal(pool_reserve(&p, bound, NULL), LEVEE_OK);
         uint64_t allocations = ledger_allocation_count();
-        const json_t *parsed = json_span_parse(span, &p);
+        bool refused;
+        const json_t *parsed = json_span_parse(span, &p, &refused);
         assert_int_equal(json_array_size(parsed), COUNT);
         assert_true(p.used > length * COUNT && p.used <= bound);
         assert_int_equal(ledger_allocation_count(), allocations);
         pool_close(&p);
         free(text);
     }
+}
+
+/* The library drops what it has no memory for, without a word; if that is a closing quote, it writes past its buffer,
+ * which for a text of 14 bytes is the case. */
+static void a_refused_library_is_not_believed(void **state) {
+    (void)state;
+    enum { LONGEST = 70 };
+    levee_error error;
+    for (int length = 1; length <= LONGEST; length++) {
+        char text[2 * LONGEST + 64];
+        int bytes = snprintf(text, sizeof text, "{\"%.*s\": [1, null, \"%0*d\"]}", length / 2 + 1,
+                             "a key of many characters that the buffer grows for", length, 0);
+        json_t *whole, *parsed;
+        failing f = {.first = FAULT_LIBRARY, .last = FAULT_LIBRARY};
+        failing_start(&f);
+        assert_int_equal(json_object_parse(&whole, "text", text, (uint64_t)bytes, &error), LEVEE_OK);
+        failing_stop();
+        uint64_t calls = f.calls;
+        assert_true(calls > 8);
+        f.what.failure = ENOMEM;
+        for (int persistent = 0; persistent < 2; persistent++)
+            for (f.from = 0; f.from < calls; f.from++) {
+                f.to = persistent ? UINT64_MAX : f.from + 1;
+                failing_start(&f);
+                levee_status status = json_object_parse(&parsed, "text", text, (uint64_t)bytes, &error);
+                failing_stop();
+                scratch_expect("refused", LEVEE_DOES_NOT_FIT, "text", status, &error);
+                assert_null(parsed);
+            }
+        /* The spare memory may be refused too. */
+        failing spare = {.first = FAULT_RESERVE, .last = FAULT_COMMIT, .what = {.failure = ENOMEM}};
+        for (spare.from = 0; spare.from < 2; spare.from++) {
+            spare.to = spare.from + 1;
+            failing_start(&spare);
+            levee_status status = json_object_parse(&parsed, "text", text, (uint64_t)bytes, &error);
+            failing_stop();
+            scratch_expect("no spare", LEVEE_DOES_NOT_FIT, "text", status, &error);
+        }
+        assert_int_equal(json_object_parse(&parsed, "text", text, (uint64_t)bytes, &error), LEVEE_OK);
+        assert_true(json_equal(parsed, whole));
+        json_decref(parsed);
+        json_decref(whole);
+    }
+}
+
+/* Nor is a file written that lacks something. */
+static void a_refused_library_writes_nothing(void **state) {
+    char path[FILE_PATH_BYTES];
+    levee_error error;
+    assert_true(file_join(path, *state, "written.json"));
+    failing f = {.first = FAULT_LIBRARY, .last = FAULT_LIBRARY};
+    uint64_t calls = 1;
+    for (f.from = 0; f.from < calls; f.from++) {
+        f.to = f.from + 1;
+        f.what.failure = f.from ? ENOMEM : 0;
+        failing_start(&f);
+        json_t *object = json_object();
+        json_object_set_new(object, "first", json_string("a"));
+        json_object_set_new(object, "second", json_pack("[i, s]", 1, "b"));
+        levee_status status = json_object_write(object, path, &error);
+        failing_stop();
+        json_decref(object);
+        if (!f.from) calls = f.calls;
+        scratch_expect("write", f.from ? LEVEE_DOES_NOT_FIT : LEVEE_OK, f.from ? "written.json" : "", status, &error);
+    }
+    assert_true(calls > 8);
+    size_t bytes;
+    char *content = scratch_read(path, &bytes);
+    assert_non_null(strstr(content, "\"first\": \"a\""));
+    assert_non_null(strstr(content, "\"b\""));
+    free(content);
 }
 
 /* What does not fit a pool comes from the heap, and goes back with it. */
@@ -182,7 +266,9 @@ static void pool_overflows_to_the_heap(void **state) {
     pool p = {.memory = memory, .capacity = sizeof memory};
     json_span span = {"{\"key\": [1, 2, 3]}", 18};
     for (unsigned round = 0; round < 2; round++) {
-        const json_t *parsed = json_span_parse(span, &p);
+        bool refused;
+        const json_t *parsed = json_span_parse(span, &p, &refused);
+        assert_false(refused);
         assert_int_equal(json_integer_value(json_array_get(json_object_get(parsed, "key"), 2)), 3);
         assert_true(ledger_booked(LEVEE_RUNTIME) > 0);
     }
@@ -258,11 +344,14 @@ int main(void) {
     pool_hook_json();
     const struct CMUnitTest tests[] = {
         SCRATCH_TEST(names_the_place),
+        SCRATCH_TEST(large_numbers_are_reals_where_asked),
         SCRATCH_TEST(bounds_depth_and_size),
         SCRATCH_TEST(reads_checked_fields),
         SCRATCH_TEST(writes_what_it_reads),
         SCRATCH_TEST(keeps_the_budget),
         SCRATCH_TEST(bounds_what_parsing_takes),
+        SCRATCH_TEST(a_refused_library_is_not_believed),
+        SCRATCH_TEST(a_refused_library_writes_nothing),
         SCRATCH_TEST(pool_overflows_to_the_heap),
         SCRATCH_TEST(walks_over_values),
         SCRATCH_TEST(walk_stops_at_what_is_not_json),

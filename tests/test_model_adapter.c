@@ -16,6 +16,7 @@
 #include "memory/ledger.h"
 #include "memory/pool.h"
 #include "model/adapter.h"
+#include "model/family.h"
 #include "scratch.h"
 
 static levee_status read_text(adapter_config *config, const char *directory, const char *text, levee_error *error) {
@@ -40,6 +41,7 @@ static void reads_what_it_writes(void **state) {
             config.first_layer = 0;
             config.layer_count = UINT32_MAX;
             config.base_model[0] = 0;
+            config.dora = true;
         }
         levee_error error;
         scratch_expect("write", LEVEE_OK, "", adapter_config_write(&config, *state, &error), &error);
@@ -50,6 +52,7 @@ static void reads_what_it_writes(void **state) {
         assert_int_equal(again.first_layer, config.first_layer);
         assert_int_equal(again.layer_count, config.layer_count);
         assert_string_equal(again.base_model, config.base_model);
+        assert_int_equal(again.dora, config.dora);
     }
 }
 
@@ -134,7 +137,7 @@ static void refuses_by_name(void **state) {
         const char *field, *words;
     } cases[] = {
         {"\"peft_type\":\"IA3\"", "peft_type|'IA3'|LORA"},
-        {"\"use_dora\":true", "use_dora"},
+        {"\"use_dora\":1", "use_dora|true or false"},
         {"\"bias\":\"all\"", "bias|only none"},
         {"\"bias\":\"lora_only\"", "bias"},
         {"\"lora_bias\":true", "lora_bias"},
@@ -187,32 +190,109 @@ static void refuses_by_name(void **state) {
     }
     adapter_config c;
     levee_error error;
-    scratch_expect("mlx-lm", LEVEE_BAD_DATA, "peft_type|mlx-lm",
-                   read_text(&c, *state, "{\"fine_tune_type\":\"lora\",\"num_layers\":4}", &error), &error);
+    static const char *const mlx[][2] = {
+        {"\"num_layers\":4", "lora_parameters: an object"},
+        {"\"num_layers\":4,\"lora_parameters\":{\"rank\":2}", "lora_parameters.scale"},
+        {"\"lora_parameters\":{\"rank\":2,\"scale\":1}", "num_layers"},
+        {"\"num_layers\":4,\"lora_parameters\":{\"rank\":0,\"scale\":1}", "lora_parameters.rank"},
+        {"\"num_layers\":4,\"lora_parameters\":{\"scale\":1,\"keys\":[\"lm_head\"]}", "keys|'lm_head'"},
+        {"\"num_layers\":4,\"lora_parameters\":{\"scale\":1,\"dropout\":1}", "lora_parameters.dropout"},
+    };
+    for (size_t i = 0; i < sizeof mlx / sizeof *mlx; i++) {
+        char text[512];
+        snprintf(text, sizeof text, "{\"fine_tune_type\":\"lora\",%s}", mlx[i][0]);
+        scratch_expect(text, LEVEE_BAD_DATA, mlx[i][1], read_text(&c, *state, text, &error), &error);
+    }
+    scratch_expect("full", LEVEE_BAD_DATA, "fine_tune_type: 'full'",
+                   read_text(&c, *state, "{\"fine_tune_type\":\"full\",\"num_layers\":4}", &error), &error);
     scratch_expect("missing", LEVEE_MISSING_INPUT, "/nowhere|adapter_config.json",
                    adapter_config_read(&c, "/nowhere", &error), &error);
 }
 
-static const model_config model = {.hidden_size = 16,
-                                   .intermediate_size = 40,
-                                   .layers = 3,
-                                   .heads = 4,
-                                   .kv_heads = 2,
-                                   .head_dim = 6,
-                                   .vocabulary_size = 32};
+/* mlx-lm counts layers from the last; without keys it adapts all projections. */
+static void reads_mlx_adapters(void **state) {
+    adapter_config c;
+    levee_error error;
+    uint32_t first, end;
+    const model_config five = {.layers = 5};
+    scratch_expect("some", LEVEE_OK, "",
+                   read_text(&c, *state,
+                             "{\"fine_tune_type\":\"lora\",\"num_layers\":2,\"model\":\"a/b\",\"lora_parameters\":"
+                             "{\"rank\":4,\"scale\":3.0,\"dropout\":0.25,\"keys\":[\"self_attn.v_proj\"]}}",
+                             &error),
+                   &error);
+    adapter_layers(&c, &five, &first, &end);
+    assert_true(c.format == ADAPTER_MLX && c.rank == 4 && c.alpha == 12 && c.dropout == 0.25);
+    assert_true(first == 3 && end == 5 && c.targets[PROJECTION_V] && !c.targets[PROJECTION_Q]);
+    assert_string_equal(c.base_model, "a/b");
+    static const char *const all[] = {"-1", "0", "5", "16"};
+    for (unsigned i = 0; i < 4; i++) {
+        char text[128];
+        snprintf(text, sizeof text, "{\"num_layers\":%s,\"lora_parameters\":{\"scale\":20}}", all[i]);
+        scratch_expect(text, LEVEE_OK, "", read_text(&c, *state, text, &error), &error);
+        adapter_layers(&c, &five, &first, &end);
+        assert_true(first == 0 && end == 5 && c.rank == 8);
+        for (unsigned p = 0; p < PROJECTION_COUNT; p++) assert_true(c.targets[p]);
+    }
+}
+
+static model_config model = {.hidden_size = 16,
+                             .intermediate_size = 40,
+                             .layers = 3,
+                             .heads = 4,
+                             .kv_heads = 2,
+                             .head_dim = 6,
+                             .vocabulary_size = 32};
 
 static void names_tensors(void **state) {
     (void)state;
     char name[TENSOR_NAME_BYTES];
-    adapter_tensor_name(name, 12, PROJECTION_Q, false);
-    assert_string_equal(name, "base_model.model.model.layers.12.self_attn.q_proj.lora_A.weight");
-    adapter_tensor_name(name, 0, PROJECTION_DOWN, true);
-    assert_string_equal(name, "base_model.model.model.layers.0.mlp.down_proj.lora_B.weight");
+    static const struct {
+        uint32_t layer;
+        model_projection projection;
+        adapter_part part;
+        const char *name, *tensor;
+    } cases[] = {
+        {12, PROJECTION_Q, ADAPTER_A, "base_model.model.model.layers.12.self_attn.q_proj.lora_A.weight",
+         "model.layers.12.self_attn.q_proj.weight"},
+        {0, PROJECTION_DOWN, ADAPTER_B, "base_model.model.model.layers.0.mlp.down_proj.lora_B.weight",
+         "model.layers.0.mlp.down_proj.weight"},
+        {3, PROJECTION_UP, ADAPTER_MAGNITUDE, "base_model.model.model.layers.3.mlp.up_proj.lora_magnitude_vector",
+         "model.layers.3.mlp.up_proj.weight"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char value_name[VALUE_NAME_BYTES], tensor[VALUE_NAME_BYTES];
+        adapter_part part;
+        model_adapter_name(value_name, &model, cases[i].layer, cases[i].projection, cases[i].part);
+        adapter_tensor_name(name, value_name);
+        assert_string_equal(name, cases[i].name);
+        assert_true(model_adapter_part(value_name, &part, tensor));
+        assert_int_equal(part, cases[i].part);
+        assert_string_equal(tensor, cases[i].tensor);
+    }
+    assert_false(model_adapter_part("model.norm.weight", &(adapter_part){0}, NULL));
+    assert_false(model_adapter_part("weight", &(adapter_part){0}, NULL));
 }
 
 /* What the adapter of `sample` has on `model`: two layers of q (16 to 24), v (16 to 12) and down (40 to 16), rank 4.
  */
-enum { SAMPLE_TENSORS = 12 };
+enum { SAMPLE_TENSORS = 12, SAMPLE_MAGNITUDES = 6 };
+
+static void name_tensor(tensor_declaration *t, uint32_t layer, model_projection projection, adapter_part part) {
+    char value_name[VALUE_NAME_BYTES];
+    model_adapter_name(value_name, &model, layer, projection, part);
+    adapter_tensor_name(t->name, value_name);
+}
+
+/* The magnitudes, if `tensors` are to be those of DoRA, come after the matrices. */
+static void declare_magnitudes(tensor_declaration tensors[SAMPLE_MAGNITUDES]) {
+    static const model_projection projections[] = {PROJECTION_Q, PROJECTION_V, PROJECTION_DOWN};
+    static const uint64_t widths[] = {24, 12, 16};
+    for (uint32_t i = 0; i < SAMPLE_MAGNITUDES; i++) {
+        tensors[i] = (tensor_declaration){.type = DTYPE_F32, .rank = 1, .shape = {widths[i % 3]}};
+        name_tensor(&tensors[i], 1 + i / 3, projections[i % 3], ADAPTER_MAGNITUDE);
+    }
+}
 
 static void declare_sample(tensor_declaration tensors[SAMPLE_TENSORS]) {
     static const struct {
@@ -224,7 +304,7 @@ static void declare_sample(tensor_declaration tensors[SAMPLE_TENSORS]) {
         bool is_b = i % 2;
         uint64_t in = shapes[i / 2 % 3].in, out = shapes[i / 2 % 3].out;
         tensors[i] = (tensor_declaration){.type = DTYPE_F32, .rank = 2, .shape = {is_b ? out : 4, is_b ? 4 : in}};
-        adapter_tensor_name(tensors[i].name, 1 + i / 6, shapes[i / 2 % 3].projection, is_b);
+        name_tensor(&tensors[i], 1 + i / 6, shapes[i / 2 % 3].projection, is_b ? ADAPTER_B : ADAPTER_A);
     }
 }
 
@@ -306,6 +386,29 @@ static void checks_tensors(void **state) {
     free(tensors);
 }
 
+static void checks_magnitudes(void **state) {
+    char path[FILE_PATH_BYTES];
+    file_join(path, *state, "adapter_model.safetensors");
+    tensor_declaration *tensors = calloc(SAMPLE_TENSORS + SAMPLE_MAGNITUDES, sizeof *tensors);
+    levee_error error;
+    adapter_config dora = sample;
+    dora.dora = true;
+    declare_sample(tensors);
+    declare_magnitudes(tensors + SAMPLE_TENSORS);
+    write_tensors(path, tensors, SAMPLE_TENSORS + SAMPLE_MAGNITUDES);
+    scratch_expect("whole", LEVEE_OK, "", check_file(path, &dora, &model, &error), &error);
+    scratch_expect("of LoRA", LEVEE_BAD_DATA, "lora_magnitude_vector|belongs to no projection",
+                   check_file(path, &sample, &model, &error), &error);
+    write_tensors(path, tensors, SAMPLE_TENSORS);
+    scratch_expect("without", LEVEE_BAD_DATA, "layers.1.self_attn.q_proj.lora_magnitude_vector|missing",
+                   check_file(path, &dora, &model, &error), &error);
+    tensors[SAMPLE_TENSORS + 1].shape[0] = 13;
+    write_tensors(path, tensors, SAMPLE_TENSORS + SAMPLE_MAGNITUDES);
+    scratch_expect("wide", LEVEE_BAD_DATA, "layers.1.self_attn.v_proj.lora_magnitude_vector|[13]|[12]",
+                   check_file(path, &dora, &model, &error), &error);
+    free(tensors);
+}
+
 static void protects_another_adapter(void **state) {
     char directory[FILE_PATH_BYTES], path[FILE_PATH_BYTES];
     levee_error error;
@@ -317,11 +420,12 @@ static void protects_another_adapter(void **state) {
     assert_int_equal(adapter_config_write(&sample, directory, NULL), LEVEE_OK);
     scratch_expect("the same", LEVEE_OK, "", adapter_directory_check_writable(directory, &sample, &model, &error),
                    &error);
-    adapter_config others[3] = {sample, sample, sample};
+    adapter_config others[4] = {sample, sample, sample, sample};
     others[0].rank = 8;
     others[1].targets[PROJECTION_K] = true;
     others[2].first_layer = 0;
-    for (unsigned i = 0; i < 3; i++) {
+    others[3].dora = true;
+    for (unsigned i = 0; i < 4; i++) {
         scratch_expect("another shape", LEVEE_USAGE, "another shape|give another --adapter-path or remove it",
                        adapter_directory_check_writable(directory, &others[i], &model, &error), &error);
     }
@@ -368,7 +472,9 @@ static void survives_refused_memory(void **state) {
 
 static void reads_real_adapters(void **state) {
     (void)state;
-    static const char *const models[] = {"stories260k", "tiny-llama-gqa-untied", "tiny-llama31-rope-tied"};
+    static const char *const models[] = {
+        "stories260k", "tiny-llama-gqa-untied", "tiny-llama31-rope-tied", "tiny-mistral-window", "tiny-qwen2",
+        "tiny-qwen3"};
     static const char *const adapters[] = {"adapter_init", "adapter_after20"};
     for (size_t i = 0; i < sizeof models / sizeof *models; i++)
         for (size_t j = 0; j < 2; j++) {
@@ -394,13 +500,16 @@ static void reads_real_adapters(void **state) {
 
 int main(void) {
     pool_hook_json();
+    model.family = family_find("llama");
     const struct CMUnitTest tests[] = {
         SCRATCH_TEST(reads_what_it_writes),
         SCRATCH_TEST(writes_every_field),
         SCRATCH_TEST(reads_what_others_write),
         SCRATCH_TEST(refuses_by_name),
+        SCRATCH_TEST(reads_mlx_adapters),
         SCRATCH_TEST(names_tensors),
         SCRATCH_TEST(checks_tensors),
+        SCRATCH_TEST(checks_magnitudes),
         SCRATCH_TEST(protects_another_adapter),
         SCRATCH_TEST(survives_refused_memory),
         SCRATCH_TEST(reads_real_adapters),

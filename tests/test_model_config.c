@@ -14,6 +14,7 @@
 #include "memory/ledger.h"
 #include "memory/pool.h"
 #include "model/config.h"
+#include "model/family.h"
 #include "scratch.h"
 
 static const char base_text[] =
@@ -47,7 +48,9 @@ static void reads_every_field(void **state) {
     model_config c;
     levee_error error;
     scratch_expect("base", LEVEE_OK, "", read_changed(&c, *state, "{}", &error), &error);
-    assert_int_equal(c.family, MODEL_LLAMA);
+    assert_string_equal(c.family->type, "llama");
+    assert_int_equal(model_config_window(&c, 0), UINT32_MAX);
+    assert_false(c.head_norms || c.biased[PROJECTION_Q]);
     assert_int_equal(c.hidden_size, 64);
     assert_int_equal(c.intermediate_size, 172);
     assert_int_equal(c.layers, 5);
@@ -128,12 +131,20 @@ static void refuses_by_name(void **state) {
     static const struct {
         const char *changes, *words;
     } cases[] = {
-        {"{\"model_type\":\"mistral\"}", "model_type|'mistral'|supported: llama"},
+        {"{\"model_type\":\"gemma2\"}", "model_type|'gemma2'|supported: llama, mistral, qwen2, qwen3"},
         {"{\"model_type\":\"-\"}", "model_type|(none)|supported: llama"},
         {"{\"model_type\":3}", "model_type"},
-        {"{\"attention_bias\":true}", "attention_bias|true is not supported"},
         {"{\"attention_bias\":1}", "attention_bias|true or false"},
-        {"{\"mlp_bias\":true}", "mlp_bias"},
+        {"{\"model_type\":\"mistral\",\"attention_bias\":true}", "attention_bias|true is not supported|mistral"},
+        {"{\"model_type\":\"qwen2\",\"mlp_bias\":true}", "mlp_bias|qwen2"},
+        {"{\"model_type\":\"mistral\",\"sliding_window\":0}", "sliding_window|a whole number"},
+        {"{\"model_type\":\"mistral\",\"layer_types\":[\"full_attention\"]}", "layer_types|mistral"},
+        {"{\"model_type\":\"qwen3\",\"layer_types\":[\"full_attention\"]}", "layer_types|a list of 5"},
+        {"{\"model_type\":\"qwen2\",\"layer_types\":{\"a\":1}}", "layer_types|a list of 5"},
+        {"{\"model_type\":\"qwen2\",\"num_hidden_layers\":1,\"layer_types\":[\"chunked_attention\"]}",
+         "layer_types|'chunked_attention'"},
+        {"{\"model_type\":\"qwen2\",\"num_hidden_layers\":1,\"layer_types\":[\"sliding_attention\"]}",
+         "layer_types|use_sliding_window"},
         {"{\"use_qk_norm\":true}", "use_qk_norm"},
         {"{\"hidden_act\":\"gelu\"}", "hidden_act|'gelu'|silu is"},
         {"{\"hidden_act\":7}", "hidden_act"},
@@ -204,6 +215,47 @@ static void refuses_by_name(void **state) {
     }
 }
 
+/* What each family makes of its own options: the windows of the five layers ('.': none), the projections with a bias.
+ */
+static void reads_families(void **state) {
+    static const struct {
+        const char *changes, *windowed, *biased;
+        uint32_t window, head_dim, kv_heads;
+    } cases[] = {
+        {"{\"attention_bias\":true}", ".....", "1111000", UINT32_MAX, 8, 4},
+        {"{\"mlp_bias\":true}", ".....", "0000111", UINT32_MAX, 8, 4},
+        {"{\"model_type\":\"mistral\",\"sliding_window\":24}", "wwwww", "0000000", 24, 8, 4},
+        {"{\"model_type\":\"mistral\",\"sliding_window\":\"-\"}", "wwwww", "0000000", 4096, 8, 4},
+        {"{\"model_type\":\"mistral\",\"num_key_value_heads\":\"-\"}", ".....", "0000000", UINT32_MAX, 8, 8},
+        {"{\"model_type\":\"mistral\",\"head_dim\":32}", ".....", "0000000", UINT32_MAX, 32, 4},
+        {"{\"model_type\":\"qwen2\",\"sliding_window\":24}", ".....", "1110000", UINT32_MAX, 8, 4},
+        {"{\"model_type\":\"qwen2\",\"use_sliding_window\":true,\"sliding_window\":24,\"max_window_layers\":3}",
+         "...ww", "1110000", 24, 8, 4},
+        {"{\"model_type\":\"qwen2\",\"use_sliding_window\":true}", ".....", "1110000", UINT32_MAX, 8, 4},
+        {"{\"model_type\":\"qwen3\"}", ".....", "0000000", UINT32_MAX, 128, 4},
+        {"{\"model_type\":\"qwen3\",\"head_dim\":16,\"attention_bias\":true,\"use_sliding_window\":true,"
+         "\"sliding_window\":7,\"layer_types\":[\"sliding_attention\",\"full_attention\",\"full_attention\","
+         "\"sliding_attention\",\"full_attention\"]}",
+         "w..w.", "1111000", 7, 16, 4},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        model_config c;
+        levee_error error;
+        scratch_expect(cases[i].changes, LEVEE_OK, "", read_changed(&c, *state, cases[i].changes, &error), &error);
+        for (uint32_t layer = 0; layer < 5; layer++)
+            assert_int_equal(model_config_window(&c, layer),
+                             cases[i].windowed[layer] == 'w' ? cases[i].window : UINT32_MAX);
+        for (unsigned p = 0; p < PROJECTION_COUNT; p++) assert_int_equal(c.biased[p], cases[i].biased[p] == '1');
+        assert_int_equal(c.head_dim, cases[i].head_dim);
+        assert_int_equal(c.kv_heads, cases[i].kv_heads);
+        assert_int_equal(c.head_norms, c.family == family_find("qwen3"));
+        assert_int_equal(model_projection_width(&c, PROJECTION_Q, true), 8 * c.head_dim);
+        assert_int_equal(model_projection_width(&c, PROJECTION_O, false), 8 * c.head_dim);
+    }
+    char names[FAMILY_NAMES_BYTES];
+    assert_string_equal(family_names(names), "llama, mistral, qwen2, qwen3");
+}
+
 /* What a training run or a newer library leaves behind changes nothing. */
 static void skips_harmless_keys(void **state) {
     model_config c;
@@ -234,7 +286,7 @@ static void unties_the_head(void **state) {
     levee_error error;
     assert_int_equal(read_changed(&c, *state, "{\"a_note\":\"kept\"}", NULL), LEVEE_OK);
     assert_true(c.tied_head);
-    scratch_expect("untie", LEVEE_OK, "", model_config_untie(*state, &error), &error);
+    scratch_expect("untie", LEVEE_OK, "", model_config_copy(*state, *state, CONFIG_UNTIED, &error), &error);
     assert_int_equal(model_config_read(&c, *state, NULL), LEVEE_OK);
     assert_false(c.tied_head);
     char path[FILE_PATH_BYTES];
@@ -243,7 +295,7 @@ static void unties_the_head(void **state) {
     assert_int_equal(json_object_read(&object, path, 10000, NULL), LEVEE_OK);
     assert_string_equal(json_string_value(json_object_get(object, "a_note")), "kept");
     json_decref(object);
-    assert_int_equal(model_config_untie("/nowhere", &error), LEVEE_MISSING_INPUT);
+    assert_int_equal(model_config_copy("/nowhere", *state, CONFIG_UNTIED, &error), LEVEE_MISSING_INPUT);
 }
 
 static void finds_projections(void **state) {
@@ -330,7 +382,7 @@ static void survives_refused_memory(void **state) {
         ledger_set_budget(budget);
         read = model_config_read(&c, *state, &error);
         if (read != LEVEE_OK) scratch_expect("read", LEVEE_DOES_NOT_FIT, "config.json", read, &error);
-        untied = model_config_untie(*state, &error);
+        untied = model_config_copy(*state, *state, CONFIG_UNTIED, &error);
         if (untied != LEVEE_OK) scratch_expect("untie", LEVEE_DOES_NOT_FIT, "config.json", untied, &error);
         assert_int_equal(ledger_booked(LEVEE_CATEGORY_COUNT), 0);
     }
@@ -346,9 +398,9 @@ static void reads_real_models(void **state) {
         {"stories260k", LEVEE_OK, ""},
         {"tiny-llama-gqa-untied", LEVEE_OK, ""},
         {"tiny-llama31-rope-tied", LEVEE_OK, ""},
-        {"tiny-mistral-window", LEVEE_BAD_DATA, "model_type|'mistral'|llama"},
-        {"tiny-qwen2", LEVEE_BAD_DATA, "model_type|'qwen2'|llama"},
-        {"tiny-qwen3", LEVEE_BAD_DATA, "model_type|'qwen3'|llama"},
+        {"tiny-mistral-window", LEVEE_OK, ""},
+        {"tiny-qwen2", LEVEE_OK, ""},
+        {"tiny-qwen3", LEVEE_OK, ""},
     };
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
         char name[128], path[FILE_PATH_BYTES];
@@ -360,6 +412,9 @@ static void reads_real_models(void **state) {
         if (i == 2)
             assert_true(c.rope == ROPE_LLAMA3 && c.rope_original_positions == 64 && c.stored_type == DTYPE_BF16);
         if (i == 1) assert_true(!c.tied_head && c.kv_heads == 4);
+        if (i == 3) assert_true(model_config_window(&c, 0) == 24 && model_config_window(&c, 2) == 24);
+        if (i == 4) assert_true(c.biased[PROJECTION_K] && !c.biased[PROJECTION_O] && !c.head_norms);
+        if (i == 5) assert_true(c.head_norms && c.head_dim == 16 && c.hidden_size == 64);
     }
 }
 
@@ -371,6 +426,7 @@ int main(void) {
         SCRATCH_TEST(reads_every_field),
         SCRATCH_TEST(takes_defaults),
         SCRATCH_TEST(reads_both_spellings_of_rope),
+        SCRATCH_TEST(reads_families),
         SCRATCH_TEST(refuses_by_name),
         SCRATCH_TEST(skips_harmless_keys),
         SCRATCH_TEST(names_missing_and_broken_files),

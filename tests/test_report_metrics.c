@@ -52,13 +52,14 @@ static void writes_json_lines(void **state) {
     metrics m = {.descriptor = -1};
     assert_true(file_join(path, *state, "metrics.jsonl"));
     scratch_file(*state, "metrics.jsonl", "of an older run\n", 16);
-    scratch_expect("open", LEVEE_OK, "", metrics_open(&m, path, &error), &error);
+    scratch_expect("open", LEVEE_OK, "", metrics_open(&m, path, 0, &error), &error);
     step_report report = sample();
     ledger_book(LEVEE_DATA, 777);
     scratch_expect("write", LEVEE_OK, "", metrics_write(&m, &report, &error), &error);
     report.step = 4;
     report.loss = INFINITY;
     report.validation_loss = 2.25;
+    report.held_bytes = LEVEE_UNKNOWN_BYTES;
     scratch_expect("write", LEVEE_OK, "", metrics_write(&m, &report, &error), &error);
     ledger_book(LEVEE_DATA, -777);
     metrics_close(&m);
@@ -90,6 +91,7 @@ static void writes_json_lines(void **state) {
     assert_true(json_is_null(json_object_get(line, "val_loss")));
     assert_true(json_is_null(json_object_get(next, "loss")));
     assert_number(next, "val_loss", 2.25);
+    assert_true(json_is_null(json_object_get(next, "held_bytes"))); /* a meter that is unknown is not zero */
     const json_t *plan = json_object_get(line, "planned_bytes"), *booked = json_object_get(line, "booked_bytes");
     assert_int_equal(json_object_size(plan), LEVEE_CATEGORY_COUNT);
     assert_int_equal(json_object_size(booked), LEVEE_CATEGORY_COUNT);
@@ -106,8 +108,8 @@ static void reports_a_full_disk(void **state) {
     levee_error error;
     metrics m = {.descriptor = -1};
     step_report report = sample();
-    scratch_expect("no directory", LEVEE_IO_ERROR, "/nowhere/m", metrics_open(&m, "/nowhere/m", &error), &error);
-    scratch_expect("open", LEVEE_OK, "", metrics_open(&m, "/dev/full", &error), &error);
+    scratch_expect("no directory", LEVEE_IO_ERROR, "/nowhere/m", metrics_open(&m, "/nowhere/m", 0, &error), &error);
+    scratch_expect("open", LEVEE_OK, "", metrics_open(&m, "/dev/full", 0, &error), &error);
     scratch_expect("full", LEVEE_IO_ERROR, "metrics.jsonl|disk full", metrics_write(&m, &report, &error), &error);
     metrics_close(&m);
 }
@@ -119,6 +121,9 @@ static void writes_a_progress_line(void **state) {
     metrics_progress(line, &report);
     assert_string_equal(line,
                         "step 3/9  loss 2.5000  1234 tokens/s  rate 0.0001  memory 50.0 MiB of 5.0 GiB  left 3 s");
+    report.held_bytes = LEVEE_UNKNOWN_BYTES;
+    metrics_progress(line, &report);
+    assert_non_null(strstr(line, "memory unknown of 5.0 GiB"));
     report.step = report.steps = report.tokens = UINT64_MAX; /* as long as it gets: still whole, still ended */
     report.loss = report.tokens_per_second = 1e300;
     metrics_progress(line, &report);

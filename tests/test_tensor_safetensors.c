@@ -59,8 +59,6 @@ static void reads_good_files(void **state) {
     assert_null(safetensors_find(s, "__metadata__"));
     for (uint32_t i = 1; i < safetensors_count(s); i++)
         assert_true(strcmp(safetensors_at(s, i - 1)->name, safetensors_at(s, i)->name) < 0);
-    safetensors_drop_pages(s);
-    assert_memory_equal(b->data, "\6\7\10", 3);
     safetensors_close(s);
 
     assert_int_equal(safetensors_open(&s, raw_file(*state, "empty", "{}", -1, 0), NULL), LEVEE_OK);

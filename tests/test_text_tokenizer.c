@@ -13,6 +13,7 @@
 
 #include "memory/ledger.h"
 #include "memory/pool.h"
+#include "text/stages.h"
 #include "text/tokenizer.h"
 
 static levee_error error;
@@ -91,6 +92,44 @@ static void decodes_bytes_before_other_steps(void **state) {
     tokenizer_close(t);
 }
 
+/* Text that becomes longer and shorter; what that takes is booked, and can be refused. */
+static void normalises_within_the_budget(void **state) {
+    (void)state;
+    static const struct {
+        const char *form, *text, *expected;
+    } cases[] = {
+        {"NFC", "e\xcc\x81t\xc3\xa9", "\xc3\xa9t\xc3\xa9"},
+        {"NFD", "\xc3\xa9t\xc3\xa9", "e\xcc\x81te\xcc\x81"},
+        {"NFKC", "\xef\xac\x81n", "fin"},
+        {"NFKD", "\xef\xb7\xba", /* one character of eighteen */
+         "\xd8\xb5\xd9\x84\xd9\x89 \xd8\xa7\xd9\x84\xd9\x84\xd9\x87 \xd8\xb9\xd9\x84\xd9\x8a\xd9\x87 "
+         "\xd9\x88\xd8\xb3\xd9\x84\xd9\x85"},
+        {"NFC", "", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char description[64];
+        stage normalizer = {0};
+        text_buffer text = {0}, scratch = {0};
+        snprintf(description, sizeof description, "{\"type\":\"%s\"}", cases[i].form);
+        json_t *object = json_loads(description, 0, NULL);
+        assert_int_equal(stage_read_normalizer(&normalizer, object, &error), LEVEE_OK);
+        json_decref(object);
+        assert_int_equal(text_append(&text, cases[i].text, strlen(cases[i].text), &error), LEVEE_OK);
+        ledger_set_budget(ledger_booked(LEVEE_CATEGORY_COUNT));
+        if (*cases[i].text)
+            assert_int_equal(stage_normalise(&normalizer, &text, &scratch, &error), LEVEE_DOES_NOT_FIT);
+        ledger_set_budget(UINT64_MAX);
+        text.bytes = 0;
+        assert_int_equal(text_append(&text, cases[i].text, strlen(cases[i].text), &error), LEVEE_OK);
+        assert_int_equal(stage_normalise(&normalizer, &text, &scratch, &error), LEVEE_OK);
+        assert_int_equal(text.bytes, strlen(cases[i].expected));
+        if (text.bytes) assert_string_equal(text.data, cases[i].expected);
+        text_free(&text);
+        text_free(&scratch);
+        stage_close(&normalizer);
+    }
+}
+
 static void long_input_is_encoded(void **state) {
     (void)state;
     enum { PAIRS = 200000 };
@@ -106,6 +145,35 @@ static void long_input_is_encoded(void **state) {
     token_list_free(&ids);
     tokenizer_close(t);
     free(text);
+}
+
+/* Room that was taken for one order of texts does for every other, and in another tokenizer too. */
+static void takes_nothing_once_there_is_room(void **state) {
+    enum { LONG = 20000, SHORT = 40, ROUNDS = 7 };
+    (void)state;
+    tokenizer *first, *second;
+    token_list ids = {0};
+    char text[LONG + 1];
+    for (unsigned i = 0; i < LONG; i++) text[i] = "ab ba  a"[i % 8];
+    text[LONG] = 0;
+    write_file("tokenizer.json", piece_file);
+    assert_int_equal(tokenizer_open(&first, directory, &error), LEVEE_OK);
+    assert_int_equal(tokenizer_open(&second, directory, &error), LEVEE_OK);
+    assert_int_equal(tokenizer_encode(first, text, LONG, true, &ids, &error), LEVEE_OK);
+    tokenizer_room room = tokenizer_room_taken(first);
+    assert_true(room.text_bytes > LONG && room.symbols > 0);
+    tokenizer *const both[] = {first, second};
+    for (unsigned t = 0; t < 2; t++) assert_int_equal(tokenizer_reserve(both[t], &room, &error), LEVEE_OK);
+    uint64_t booked = ledger_booked(LEVEE_TOKENIZER);
+    for (unsigned i = 0; i < 2 * ROUNDS; i++) {
+        ids.count = 0;
+        uint64_t bytes = i % 3 == 1 ? SHORT : LONG;
+        assert_int_equal(tokenizer_encode(both[i % 2], text, bytes, true, &ids, &error), LEVEE_OK);
+        assert_int_equal(ledger_booked(LEVEE_TOKENIZER), booked);
+    }
+    token_list_free(&ids);
+    tokenizer_close(first);
+    tokenizer_close(second);
 }
 
 static void refuses_bad_files(void **state) {
@@ -273,10 +341,11 @@ static void matches_hugging_face(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(encodes_by_merges_and_bytes),   cmocka_unit_test(decodes_bytes_before_other_steps),
-        cmocka_unit_test(long_input_is_encoded),         cmocka_unit_test(refuses_bad_files),
-        cmocka_unit_test(refuses_matches_moved_outside), cmocka_unit_test(bounds_long_entries),
-        cmocka_unit_test(survives_refused_memory),       cmocka_unit_test(matches_hugging_face),
+        cmocka_unit_test(encodes_by_merges_and_bytes),      cmocka_unit_test(decodes_bytes_before_other_steps),
+        cmocka_unit_test(normalises_within_the_budget),     cmocka_unit_test(long_input_is_encoded),
+        cmocka_unit_test(takes_nothing_once_there_is_room), cmocka_unit_test(refuses_bad_files),
+        cmocka_unit_test(refuses_matches_moved_outside),    cmocka_unit_test(bounds_long_entries),
+        cmocka_unit_test(survives_refused_memory),          cmocka_unit_test(matches_hugging_face),
     };
     pool_hook_json();
     if (!mkdtemp(directory)) return 1;

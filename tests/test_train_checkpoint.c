@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,11 +21,12 @@
 #include <xxhash.h>
 
 #include "base/lock.h"
+#include "failing.h"
 #include "memory/ledger.h"
 #include "scratch.h"
 #include "train/checkpoint_directory.h"
 
-enum { NUMBERS = 100, SECTIONS = 3, FILE_BYTES = SECTIONS * NUMBERS * 4 + 352 + 264 };
+enum { NUMBERS = 100, SECTIONS = 3, FILE_BYTES = SECTIONS * NUMBERS * 4 + 400 + 264 };
 
 /* What a run would hold: its numbers, and the sections that point at them. */
 typedef struct world {
@@ -168,7 +170,7 @@ static void reads_large_and_empty_sections(void **state) {
 
 /* Which words the refusal of a change at this byte of the file must hold. */
 static const char *words_for(size_t byte) {
-    const size_t header = 352, section = sizeof((world *)0)->numbers[0];
+    const size_t header = 400, section = sizeof((world *)0)->numbers[0];
     if (byte < 8) return "no checkpoint";
     if (byte < header) return "header|damaged|older checkpoint";
     if (byte < header + section) return "'parameters'|damaged|older checkpoint";
@@ -398,12 +400,12 @@ static void keep_line(void *context, const char *text) {
     snprintf(lines + strlen(lines), 4096 - strlen(lines), "%s\n", text);
 }
 
-static void damage(const char *directory, uint64_t step, off_t byte) {
+static void damage(const char *directory, uint64_t step, off_t place) {
     int file = open(path_of(directory, step), O_RDWR);
-    unsigned char value;
-    assert_int_equal(pread(file, &value, 1, byte), 1);
-    value ^= 0x10;
-    assert_int_equal(pwrite(file, &value, 1, byte), 1);
+    unsigned char content;
+    assert_int_equal(pread(file, &content, 1, place), 1);
+    content ^= 0x10;
+    assert_int_equal(pwrite(file, &content, 1, place), 1);
     close(file);
 }
 
@@ -555,6 +557,86 @@ static void survives_a_full_disk(void **state) {
     assert_world(&w, 10);
 }
 
+/* Saves step 20 behind step 10 while calls fail. Whatever comes of it, what is there is whole, and step 10 or 20. */
+static levee_status save_failing(const char *directory, failing *f) {
+    checkpoint_directory d;
+    world w;
+    levee_error error;
+    char lines[4096] = "";
+    open_checkpoints(&d, directory, 1);
+    save_step(&d, 10);
+    make_world(&w, 20);
+    failing_start(f);
+    levee_status status = checkpoints_save(&d, &w.state, w.sections, SECTIONS, &error);
+    failing_stop();
+    if (status != LEVEE_OK) scratch_expect("save", LEVEE_IO_ERROR, "run/checkpoints", status, &error);
+    open_checkpoints(&d, directory, 1);
+    assert_in_range(d.count, 1, 2);
+    make_world(&w, 1);
+    scratch_expect("load", LEVEE_OK, "",
+                   checkpoints_load(&d, &w.state, w.sections, SECTIONS, keep_line, lines, &error), &error);
+    assert_string_equal(lines, "");
+    assert_world(&w, d.known[d.count - 1].step);
+    if (status == LEVEE_OK) assert_int_equal(d.known[d.count - 1].step, 20);
+    return status;
+}
+
+/* Every call that saving makes fails, alone or with all later ones, on a broken disk or a full one. */
+static void survives_every_failing_call_of_a_save(void **state) {
+    static const int failures[] = {EIO, ENOSPC};
+    char directory[FILE_PATH_BYTES];
+    failing f = {.first = FAULT_FIRST_FILE_POINT, .last = FAULT_POINT_COUNT};
+    assert_true(file_join(directory, *state, "counted"));
+    assert_int_equal(save_failing(directory, &f), LEVEE_OK);
+    uint64_t calls = f.calls;
+    unsigned errors = 0;
+    assert_true(calls >= 11); /* open, five writes, two syncs, rename, two for the directory, remove */
+    for (unsigned way = 0; way < 4; way++)
+        for (f.from = 0; f.from < calls; f.from++) {
+            snprintf(directory, sizeof directory, "%s/%u-%u", (char *)*state, way, (unsigned)f.from);
+            f.what.failure = failures[way % 2];
+            f.to = way / 2 ? UINT64_MAX : f.from + 1;
+            errors += save_failing(directory, &f) != LEVEE_OK;
+        }
+    assert_true(errors >= 4 * (calls - 1));
+}
+
+/* Reading may be cut short and interrupted, and then gives the same; or fail, and then says so. */
+static void survives_every_failing_call_of_a_load(void **state) {
+    checkpoint_directory d;
+    world w;
+    levee_error error;
+    open_checkpoints(&d, *state, 2);
+    save_step(&d, 10);
+    save_step(&d, 20);
+    static const fault faults[] = {{.failure = EIO}, {.failure = EINTR}, {.cut = true}};
+    failing f = {.first = FAULT_FIRST_FILE_POINT, .last = FAULT_POINT_COUNT, .from = UINT64_MAX, .to = UINT64_MAX};
+    make_world(&w, 1);
+    failing_start(&f);
+    levee_status whole = checkpoints_load(&d, &w.state, w.sections, SECTIONS, NULL, NULL, &error);
+    failing_stop();
+    scratch_expect("whole", LEVEE_OK, "", whole, &error);
+    uint64_t calls = f.calls;
+    assert_true(calls >= 2 + 2 + 2 * SECTIONS);
+    for (unsigned way = 0; way < 6; way++)
+        for (f.from = 0; f.from < calls; f.from++) {
+            char lines[4096] = "";
+            f.what = faults[way / 2];
+            f.to = way % 2 && f.what.failure != EINTR ? UINT64_MAX : f.from + 1;
+            make_world(&w, 1);
+            failing_start(&f);
+            levee_status status = checkpoints_load(&d, &w.state, w.sections, SECTIONS, keep_line, lines, &error);
+            failing_stop();
+            assert_true(f.struck);
+            if (f.what.failure != EIO) scratch_expect("again", LEVEE_OK, "", status, &error);
+            if (status != LEVEE_OK)
+                scratch_expect("none", LEVEE_IO_ERROR, "run/checkpoints", status, &error);
+            else
+                assert_world(&w, *lines ? 10 : 20);
+            if (*lines) assert_non_null(strstr(lines, "step-00000020"));
+        }
+}
+
 /* Saves one step after the other until it is killed. */
 static void save_for_ever(checkpoint_directory *d) {
     world w;
@@ -597,11 +679,11 @@ static void compares_with_what_is_free(void **state) {
     open_checkpoints(&d, *state, 2);
     const uint64_t much = UINT64_C(1) << 62;
     static const char words[] = "run/checkpoints|free|keep fewer";
-    scratch_expect("little", LEVEE_OK, "", checkpoint_check_disk(d.path, 1, 3, &error), &error);
-    scratch_expect("nothing", LEVEE_OK, "", checkpoint_check_disk(d.path, much, 0, &error), &error);
-    scratch_expect("much", LEVEE_IO_ERROR, words, checkpoint_check_disk(d.path, much, 1, &error), &error);
-    scratch_expect("overflow", LEVEE_IO_ERROR, words, checkpoint_check_disk(d.path, much, 8, &error), &error);
-    scratch_expect("nowhere", LEVEE_IO_ERROR, "/nowhere", checkpoint_check_disk("/nowhere", 1, 1, &error), &error);
+    scratch_expect("little", LEVEE_OK, "", checkpoint_check_disk(d.path, 1, 3, 0, &error), &error);
+    scratch_expect("nothing", LEVEE_OK, "", checkpoint_check_disk(d.path, much, 0, 0, &error), &error);
+    scratch_expect("much", LEVEE_IO_ERROR, words, checkpoint_check_disk(d.path, much, 1, 0, &error), &error);
+    scratch_expect("overflow", LEVEE_IO_ERROR, words, checkpoint_check_disk(d.path, much, 8, 0, &error), &error);
+    scratch_expect("nowhere", LEVEE_IO_ERROR, "/nowhere", checkpoint_check_disk("/nowhere", 1, 1, 0, &error), &error);
     /* How many files a run adds: told by the message. */
     static const struct {
         uint32_t keep;
@@ -616,9 +698,9 @@ static void compares_with_what_is_free(void **state) {
         d.keep_last = cases[i].keep;
         d.count = cases[i].there;
         scratch_expect("room", LEVEE_IO_ERROR, cases[i].words,
-                       checkpoints_check_room(&d, much, cases[i].saves, &error), &error);
+                       checkpoints_check_room(&d, much, cases[i].saves, 0, &error), &error);
     }
-    scratch_expect("no saves", LEVEE_OK, "", checkpoints_check_room(&d, much, 0, &error), &error);
+    scratch_expect("no saves", LEVEE_OK, "", checkpoints_check_room(&d, much, 0, 0, &error), &error);
 }
 
 static void lock_keeps_a_second_run_out(void **state) {
@@ -674,6 +756,8 @@ int main(void) {
         SCRATCH_TEST(does_not_fall_back_from_another_run),
         SCRATCH_TEST(removes_leftovers),
         SCRATCH_TEST(survives_a_full_disk),
+        SCRATCH_TEST(survives_every_failing_call_of_a_save),
+        SCRATCH_TEST(survives_every_failing_call_of_a_load),
         SCRATCH_TEST(survives_a_kill_at_any_instant),
         SCRATCH_TEST(compares_with_what_is_free),
         SCRATCH_TEST(lock_keeps_a_second_run_out),

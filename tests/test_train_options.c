@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "given_options.h"
+#include "platform/headroom.h"
 #include "scratch.h"
 #include "train/options.h"
 
@@ -79,6 +80,17 @@ static void reads_values(void **state) {
     assert_int_equal(o.budget_bytes, 6ull << 30);
     assert_true(o.budget_given);
     assert_int_equal(o.max_row_bytes, 64 << 10);
+    assert_false(o.mask_prompt);
+    assert_string_equal(o.chat_feature, "messages");
+    must_set(&o, "mask-prompt", "");
+    must_set(&o, "prompt-feature", "question");
+    assert_true(o.mask_prompt);
+    assert_string_equal(o.prompt_feature, "question");
+    assert_int_equal(o.others_bytes, HEADROOM_USUAL_RESERVE);
+    must_set(&o, "reserve", "1.5GiB");
+    assert_int_equal(o.others_bytes, 3ull << 29);
+    must_set(&o, "reserve", "0");
+    assert_int_equal(o.others_bytes, 0);
     assert_int_equal(o.seed, UINT64_MAX);
     assert_int_equal(o.validation_batches, UINT32_MAX);
     assert_int_equal(o.test_batches, UINT32_MAX);
@@ -174,6 +186,23 @@ static void reads_schedules(void **state) {
     assert_int_equal(options_check(&o, NULL), LEVEE_USAGE);
 }
 
+/* Who asks which batch is safe must know whether one was given; and a deterministic pass has its size. */
+static void knows_sizes(void **state) {
+    (void)state;
+    levee_options o;
+    levee_error error;
+    options_defaults(&o);
+    assert_false(o.batch_size_given);
+    assert_int_equal(o.micro_batch_size, 0);
+    must_set(&o, "deterministic", "true");
+    must_set(&o, "micro-batch-size", "1");
+    assert_int_equal(options_check(&o, NULL), LEVEE_OK);
+    must_set(&o, "micro-batch-size", "2");
+    scratch_expect("sizes", LEVEE_USAGE, "micro_batch_size 2", options_check(&o, &error), &error);
+    must_set(&o, "batch-size", "4");
+    assert_true(o.batch_size_given);
+}
+
 static void refuses_bad_options(void **state) {
     (void)state;
     static const char *const cases[][3] = {
@@ -182,7 +211,6 @@ static void refuses_bad_options(void **state) {
         {"lora_parameters.ranks", "3", "did you mean rank?"},
         {"lr_schedule.warm", "3", "did you mean lr_schedule.warmup?"},
         {"optimizer_config.adamw.betass", "3", "did you mean betas?"},
-        {"optimizer_config.muon.momentum", "3", "is no option"},
         {"lora_layers", "3", "did you mean num_layers?"},
         {"", "3", "is no option"},
         {"batch_size", "0", "batch_size: '0'|a whole number from 1 to"},
@@ -219,9 +247,10 @@ static void refuses_bad_options(void **state) {
         {"lr_schedule.arguments", "1,2,3,4,5", "a list of numbers"},
         {"lr_schedule.warmup", "-1", "warmup"},
         {"lora_parameters", "8", "lora_parameters|a map"},
-        {"optimizer", "sgd", "optimizer|adamw|adam"},
+        {"optimizer", "sgd", "optimizer: sgd is not supported; adamw and adam are"},
+        {"optimizer", "muon", "optimizer: muon is not supported"},
+        {"optimizer", "sdg", "optimizer|adamw|adam"},
         {"optimizer_config.adam.weight_decay", "0.1", "adam has no weight decay"},
-        {"fine_tune_type", "dora", "dora is not supported"},
         {"fine_tune_type", "none", "lora"},
         {"grad_checkpoint", "maybe", "auto"},
         {"dtype", "f16", "bf16"},
@@ -229,12 +258,17 @@ static void refuses_bad_options(void **state) {
         {"memory", "6 apples", "memory|600MiB"},
         {"memory", "0", "memory"},
         {"memory", "-1GiB", "memory"},
+        {"memory", "18446744073709551615", "memory"},
+        {"reserve", "some", "reserve|600MiB"},
+        {"reserve", "-1", "reserve"},
+        {"max_row_bytes", "0", "max_row_bytes"},
         {"seed", "-1", "seed|whole number"},
         {"seed", " 1", "seed"},
         {"seed", "18446744073709551616", "seed"},
         {"seed", "1.5", "seed"},
-        {"mask_prompt", "true", "mask_prompt: is not supported"},
-        {"hf_dataset.path", "billsum", "hf_dataset: is not supported"},
+        {"mask_prompt", "maybe", "mask_prompt|true or false"},
+        {"chat_feature", "", "chat_feature|1 to 63 bytes"},
+        {"hf_dataset.path", "billsum", "hf_dataset: |train.jsonl|text_feature"},
         {"threads", "0", "threads"},
     };
     levee_options o;
@@ -273,7 +307,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         SCRATCH_TEST(starts_from_defaults),  SCRATCH_TEST(later_wins),      SCRATCH_TEST(reads_values),
         SCRATCH_TEST(reads_lora_parameters), SCRATCH_TEST(reads_schedules), SCRATCH_TEST(refuses_bad_options),
-        SCRATCH_TEST(lists_its_keys),
+        SCRATCH_TEST(lists_its_keys),        SCRATCH_TEST(knows_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -21,6 +22,7 @@ static void assert_same(const levee_options *a, const levee_options *b) {
         {a->type, b->type},
         {(uint64_t)a->num_layers, (uint64_t)b->num_layers},
         {a->batch_size, b->batch_size},
+        {a->micro_batch_size, b->micro_batch_size},
         {a->iterations, b->iterations},
         {a->accumulation, b->accumulation},
         {a->max_sequence_tokens, b->max_sequence_tokens},
@@ -40,6 +42,7 @@ static void assert_same(const levee_options *a, const levee_options *b) {
         {a->compute, b->compute},
         {a->seed, b->seed},
         {a->budget_bytes, b->budget_bytes},
+        {a->others_bytes, b->others_bytes},
         {a->max_row_bytes, b->max_row_bytes},
         {a->budget_given, b->budget_given},
         {a->optimizer, b->optimizer},
@@ -153,6 +156,44 @@ static void loads_the_published_example(void **state) {
     assert_example(&o);
 }
 
+static void keep_line(void *context, const char *text) {
+    char *all = context;
+    strcat(strcat(all, text), "\n");
+}
+
+/* The line of a key says where its value came from. */
+static void assert_place(const char *printed, const char *key, const char *place) {
+    const char *line = strstr(printed, key);
+    if (!line) fail_msg("%s is not printed", key);
+    const char *end = strchr(++line, '\n'), *from = strstr(line, " # ");
+    if (!from || from > end || !memmem(from, (size_t)(end - from), place, strlen(place)))
+        fail_msg("%.*s: '%s' is expected", (int)(end - line), line, place);
+}
+
+static void says_where_values_come_from(void **state) {
+    levee_options o, again;
+    static char printed[65536];
+    *printed = 0;
+    options_defaults(&o);
+    must_read(&o, scratch_text(*state, "first.yaml", "iters: 5\nseed: 3\n"));
+    must_read(&o,
+              scratch_text(*state, "second.yaml",
+                           "# a line\nseed: 4\noptimizer: adam\noptimizer_config:\n  adamw: {eps: 1e-3}\n  adam:\n"
+                           "    betas: [0.5, 0.6]\n  muon: {momentum: 0.9}\nlora_parameters:\n  rank: 9\n"));
+    must_set(&o, "batch-size", "7");
+    options_print(&o, keep_line, printed);
+    assert_place(printed, "\niters: 5 ", "a file before");
+    assert_place(printed, "\nseed: 4 ", "second.yaml:2");
+    assert_place(printed, "\nbetas: [0.5, 0.6] ", "second.yaml:7");
+    assert_place(printed, "\neps: 1e-08 ", "default"); /* adamw's was set */
+    assert_place(printed, "\nrank: 9 ", "second.yaml:10");
+    assert_place(printed, "\nbatch_size: 7 ", "command line");
+    assert_place(printed, "\n# memory: auto ", "default");
+    options_defaults(&again);
+    must_read(&again, scratch_text(*state, "printed.yaml", printed));
+    assert_same(&o, &again);
+}
+
 static void reads_what_it_writes(void **state) {
     static const char *const settings[][2] = {
         {"model", "a \"quoted\\ name\"\twith\nlines: \x7f # \xC3\xA9"},
@@ -161,6 +202,8 @@ static void reads_what_it_writes(void **state) {
          "YAML's other line ends: \xC2\x85 \xE2\x80\xA8 \xE2\x80\xA9, controls: \xC2\x9F, a mark: \xEF\xBB\xBF"},
         {"adapter_path", "  spaces "},
         {"memory", "6GiB"},
+        {"reserve", "3GiB"},
+        {"reserve", "0"},
         {"fine_tune_type", "head"},
         {"num_layers", "-1"},
         {"batch_size", "3"},
@@ -185,6 +228,7 @@ static void reads_what_it_writes(void **state) {
         {"val_batches", "-1"},
         {"test_batches", "6"},
         {"save_every", "8"},
+        {"micro_batch_size", "3"},
         {"seed", "18446744073709551615"},
         {"threads", "3"},
         {"max_row_bytes", "12345"},
@@ -206,21 +250,20 @@ static void reads_what_it_writes(void **state) {
     /* After each: what is written then, read from the defaults. */
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         must_set(&o, settings[i][0], settings[i][1]);
-        scratch_expect(settings[i][0], LEVEE_OK, "", options_write(&o, path, &error), &error);
+        scratch_expect(settings[i][0], LEVEE_OK, "", options_write(&o, path, "", &error), &error);
         options_defaults(&again);
         must_read(&again, path);
         assert_same(&o, &again);
     }
-    scratch_expect("nowhere", LEVEE_IO_ERROR, "/nowhere", options_write(&o, "/nowhere/w.yaml", &error), &error);
+    scratch_expect("nowhere", LEVEE_IO_ERROR, "/nowhere", options_write(&o, "/nowhere/w.yaml", "", &error), &error);
 }
 
 #define SCRATCH_TEST(function) cmocka_unit_test_setup_teardown(function, scratch_setup, scratch_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        SCRATCH_TEST(refuses_bad_files),
-        SCRATCH_TEST(loads_an_example),
-        SCRATCH_TEST(loads_the_published_example),
+        SCRATCH_TEST(refuses_bad_files),           SCRATCH_TEST(loads_an_example),
+        SCRATCH_TEST(loads_the_published_example), SCRATCH_TEST(says_where_values_come_from),
         SCRATCH_TEST(reads_what_it_writes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

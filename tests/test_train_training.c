@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,7 +36,9 @@ static void open_model(session *model, const char *directory) {
     succeed(session_open(model, &options, false, &error));
 }
 
-static void open_training(training *t, session *model, trainable_set trained) {
+/* With plans of its own choice, or (capacity_tokens not 0) passes of so many rows at most. */
+static void open_training_of(training *t, session *model, trainable_set trained, uint32_t sequences,
+                             uint32_t capacity_tokens) {
     const training_settings settings = {.trained = trained,
                                         .optimizer = {.beta1 = 0.9,
                                                       .beta2 = 0.999,
@@ -44,14 +47,19 @@ static void open_training(training *t, session *model, trainable_set trained) {
                                                       .bias_correction = true,
                                                       .max_gradient_norm = INFINITY},
                                         .longest_tokens = SEQUENCE_TOKENS - 1,
-                                        .step_tokens = SEQUENCES * (SEQUENCE_TOKENS - 1),
+                                        .step_tokens = sequences * (SEQUENCE_TOKENS - 1),
+                                        .wanted.shapes[0].capacity_tokens = capacity_tokens,
                                         .seed = 5};
     requests_clear();
     succeed(training_plan(t, model, &settings, &error));
     succeed(training_start(t, &error));
-    if (trained.type != FINE_TUNE_LORA) return;
+    if (!fine_tune_is_adapter(trained.type)) return;
     /* B starts at zero, and then A's gradient is zero whatever is done to it. */
     for (uint64_t i = 0; i < t->updates.count; i++) t->updates.parameters[i] += 1e-3f * (float)(i % 7) - 3e-3f;
+}
+
+static void open_training(training *t, session *model, trainable_set trained) {
+    open_training_of(t, model, trained, SEQUENCES, 0);
 }
 
 /* Examples from `begin` on, as many as fit; returns where it ends. */
@@ -87,17 +95,19 @@ static double run(training *t, gradient_progress progress) {
     return loss;
 }
 
-/* An interrupt before operator number `at`. */
+/* An interrupt where question number `at` is asked: before an operator, or within a long one, by any of its threads.
+ */
 typedef struct alarm {
-    uint32_t at, seen;
+    uint32_t at;
+    atomic_uint seen;
 } alarm;
 
 static bool rings(void *context) {
     alarm *a = context;
-    return a->seen++ == a->at;
+    return atomic_fetch_add(&a->seen, 1) == a->at;
 }
 
-/* One pass over all examples, cut short before operator number `at`; false when it has no so many. */
+/* One pass over all examples, cut short at question number `at`; false when it has no so many. */
 static bool cut_short(training *t, uint32_t at, gradient_progress *progress) {
     alarm a = {.at = at};
     double loss = 0;
@@ -107,6 +117,7 @@ static bool cut_short(training *t, uint32_t at, gradient_progress *progress) {
     t->train_pass.interrupt_context = &a;
     levee_status status = training_pass(t, progress, &loss, &error);
     training_allow_interrupts(t, true);
+    t->train_pass.interrupt_context = t;
     if (status != LEVEE_STOPPED) succeed(status);
     if (status == LEVEE_STOPPED) assert_true(loss == 0);
     return status == LEVEE_STOPPED;
@@ -156,7 +167,7 @@ static void cut_everywhere(const char *directory, trainable_set trained) {
         move_to(&t, 0);
         if (!(fabs(again - loss) <= 1e-6 * loss) ||
             !(relative_difference(t.updates.gradients, whole, t.updates.count) <= 1e-6))
-            fail_msg("cut before operator %u and done again by the smallest plan: loss %.9g instead of %.9g, "
+            fail_msg("cut at question %u and done again by the smallest plan: loss %.9g instead of %.9g, "
                      "gradients off by %g",
                      at, again, loss, relative_difference(t.updates.gradients, whole, t.updates.count));
     }
@@ -169,6 +180,10 @@ static void cut_everywhere(const char *directory, trainable_set trained) {
 static void a_pass_can_be_cut_anywhere(void **state) {
     trainable_set lora = {.type = FINE_TUNE_LORA, .last_layers = 2, .rank = 4, .scale = 2, .dropout = 0.25f};
     for (unsigned p = 0; p < PROJECTION_COUNT; p++) lora.projections[p] = true;
+    cut_everywhere(*state, lora);
+    lora.type = FINE_TUNE_DORA;
+    lora.last_layers = 1;
+    for (unsigned p = 0; p < PROJECTION_COUNT; p++) lora.projections[p] = p == PROJECTION_Q || p == PROJECTION_DOWN;
     cut_everywhere(*state, lora);
     cut_everywhere(*state, (trainable_set){.type = FINE_TUNE_FULL, .last_layers = UINT32_MAX});
     cut_everywhere(*state, (trainable_set){.type = FINE_TUNE_FULL, .last_layers = 1});
@@ -226,10 +241,63 @@ static void plans_change_hands(void **state) {
     requests_clear();
 }
 
+enum { SPLIT_SEQUENCES = 8, SPLIT_STEPS = 20 };
+
+/* Losses of a training whose passes hold `together` sequences each. */
+static void train_in_splits(const char *directory, trainable_set trained, uint32_t together,
+                            double losses[SPLIT_STEPS]) {
+    session model;
+    training t;
+    open_model(&model, directory);
+    open_training_of(&t, &model, trained, SPLIT_SEQUENCES, together * (SEQUENCE_TOKENS - 1));
+    for (uint32_t step = 0; step < SPLIT_STEPS; step++) {
+        double norm;
+        bool applied;
+        unsigned passes = 0;
+        losses[step] = 0;
+        training_begin_step(&t, step, SPLIT_SEQUENCES * (SEQUENCE_TOKENS - 1));
+        for (uint32_t next = 0; next < SPLIT_SEQUENCES; passes++) {
+            batch *b = training_batch(&t);
+            batch_clear(b);
+            for (bool fits = true; fits && next < SPLIT_SEQUENCES; next += fits) {
+                uint32_t ids[SEQUENCE_TOKENS];
+                for (uint32_t i = 0; i < SEQUENCE_TOKENS; i++) ids[i] = (7 * i + 31 * next + 3 * step) % 250;
+                fits = batch_add(b, ids, NULL, SEQUENCE_TOKENS, next);
+            }
+            succeed(training_pass(&t, &(gradient_progress){0}, &losses[step], &error));
+        }
+        assert_int_equal(passes, SPLIT_SEQUENCES / together);
+        succeed(optimizer_update(&t.updates, 1e-3, losses[step], &norm, &applied, &error));
+        assert_true(applied);
+    }
+    training_close(&t);
+    session_close(&model);
+}
+
+/* 1 x 8, 2 x 4, 4 x 2 and 8 x 1 sequences: to 1e-6 at the first step, and 1e-4 over 20. */
+static void splits_change_rounding_only(void **state) {
+    trainable_set lora = {.type = FINE_TUNE_LORA, .last_layers = 3, .rank = 4, .scale = 2, .dropout = 0.25f};
+    for (unsigned p = 0; p < PROJECTION_COUNT; p++) lora.projections[p] = true;
+    const trainable_set sets[] = {lora, {.type = FINE_TUNE_FULL, .last_layers = UINT32_MAX}};
+    for (unsigned s = 0; s < 2; s++) {
+        double whole[SPLIT_STEPS], split[SPLIT_STEPS];
+        train_in_splits(*state, sets[s], SPLIT_SEQUENCES, whole);
+        assert_true(whole[SPLIT_STEPS - 1] != whole[0]);
+        for (uint32_t together = SPLIT_SEQUENCES / 2; together; together /= 2) {
+            train_in_splits(*state, sets[s], together, split);
+            for (unsigned step = 0; step < SPLIT_STEPS; step++)
+                if (!(fabs(split[step] - whole[step]) <= (step ? 1e-4 : 1e-6) * whole[step]))
+                    fail_msg("%u together: step %u: loss %.9g instead of %.9g", together, step + 1, split[step],
+                             whole[step]);
+        }
+    }
+}
+
 int main(void) {
     levee_prepare();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_pass_can_be_cut_anywhere, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(splits_change_rounding_only, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(plans_change_hands, scratch_setup, scratch_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

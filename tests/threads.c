@@ -1,5 +1,6 @@
-/* OpenMP's fork and join by POSIX threads, for ThreadSanitizer: it cannot see how libgomp synchronises, and would call every
- * parallel loop a race. Only Levee's own loops come here; oneDNN, which is not instrumented, keeps libgomp. */
+/* OpenMP's fork and join by POSIX threads, for ThreadSanitizer: it cannot see how libgomp synchronises, and would
+ * call every parallel loop a race. Only Levee's own loops come here; oneDNN, which is not instrumented, keeps
+ * libgomp. */
 #if defined(__SANITIZE_THREAD__)
 #define SEEN_BY_SANITIZER 1
 #elif defined(__has_feature)
@@ -28,6 +29,13 @@ void GOMP_parallel(void (*body)(void *), void *context, unsigned threads, unsign
 
 int omp_get_thread_num(void) { return (int)current.number; }
 int omp_get_num_threads(void) { return (int)current.count; }
+
+/* oneDNN's threads fill its buffers by memset and memcpy, which are the sanitizer's; those calls are no more to be
+ * judged than the rest of it. */
+const char *__tsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void) {
+    return "called_from_lib:libdnnl.so\n";
+}
 
 static void *run_part(void *argument) {
     current = *(part *)argument;

@@ -1,4 +1,4 @@
-/* adapter_config.json: what is accepted is within its bounds, and is the same again when written and read. */
+/* adapter_config.json: what is accepted is within its bounds, and PEFT's is the same again when written and read. */
 #include <math.h>
 #include <string.h>
 
@@ -24,6 +24,7 @@ void fuzz_input(const uint8_t *data, size_t bytes) {
     const char *path = harness_write("adapter_config.json", data, bytes);
     if (!harness_succeeded(adapter_config_read(&config, harness_directory(), &error), &error, path)) return;
     check_adapter(&config);
+    if (config.format == ADAPTER_MLX) return; /* is written on a model, whose layers it counts from the last */
     levee_status status = adapter_config_write(&config, harness_directory(), &error);
     if (harness_succeeded(status, &error, path)) status = adapter_config_read(&again, harness_directory(), &error);
     if (!harness_succeeded(status, &error, path)) {
@@ -31,7 +32,8 @@ void fuzz_input(const uint8_t *data, size_t bytes) {
         return;
     }
     harness_require(again.rank == config.rank && again.alpha == config.alpha && again.dropout == config.dropout &&
-                        again.first_layer == config.first_layer && again.layer_count == config.layer_count &&
+                        again.dora == config.dora && again.first_layer == config.first_layer &&
+                        again.layer_count == config.layer_count &&
                         !memcmp(again.targets, config.targets, sizeof config.targets) &&
                         !strcmp(again.base_model, config.base_model),
                     "what is written reads differently");

@@ -15,6 +15,9 @@ static void check_config(const model_config *c) {
     harness_require(c->heads && c->kv_heads && c->heads % c->kv_heads == 0, "heads do not share keys evenly");
     harness_require(c->head_dim && c->head_dim % 2 == 0 && c->head_dim <= MOST_HEAD_DIM, "an odd or large head");
     harness_require(isnormal(c->norm_epsilon) && c->norm_epsilon > 0, "the norm's epsilon is not usable");
+    harness_require(c->family != NULL, "there is no family");
+    for (uint32_t layer = 0; layer < c->layers; layer++)
+        harness_require(model_config_window(c, layer) > 0, "a layer sees nothing");
     harness_require(c->stored_type < DTYPE_COUNT, "the type is none");
     harness_require(c->bos_id >= -1 && c->bos_id < (int64_t)c->vocabulary_size, "BOS is no token");
     harness_require(c->eos_count <= CONFIG_EOS_IDS, "too many ends");

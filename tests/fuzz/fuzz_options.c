@@ -14,7 +14,7 @@ static const char *written(const levee_options *o, unsigned slot, const char **p
     levee_error error;
     uint64_t bytes = 0;
     harness_require(file_join(place, harness_directory(), "written.yaml") &&
-                        harness_succeeded(options_write(o, place, &error), &error, place) &&
+                        harness_succeeded(options_write(o, place, "", &error), &error, place) &&
                         file_read(place, text[slot], MOST_BYTES - 1, &bytes, NULL) == LEVEE_OK && bytes < MOST_BYTES,
                     "the options cannot be written");
     text[slot][bytes] = 0;

@@ -1,5 +1,4 @@
 /* tokenizer.json: what opens encodes and decodes, with ids of its vocabulary and text that is UTF-8. */
-#include <string.h>
 
 #include "harness.h"
 #include "memory/ledger.h"
