@@ -1,14 +1,21 @@
 #!/bin/sh
 # The time of a step by budget: LoRA on all layers of a model, from the least budget that does to one that needs no
 # recomputation. Prints a Markdown table.
-#   bench/budgets.sh LEVEE MODEL_DIR DATA [BUDGET...]
-# Without budgets: the least, and 1.25, 1.6, 2.5 and 4 times it. Each budget runs ROUNDS times (3), in turn, because machines
+#   bench/budgets.sh LEVEE [MODEL_DIR DATA [BUDGET...]]
+# Without a model it makes one of 50 MB. Without budgets: the least, and 1.25, 1.6, 2.5 and 4 times it. Each budget runs ROUNDS times (3), in turn, because machines
 # drift; the fastest round counts.
 set -e
-levee=$1 model=$2 data=$3; shift 3
+levee=$1; shift
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+if [ $# -eq 0 ]; then
+    "$levee" init "$work/model" --hidden-size 384 --intermediate-size 1024 --layers 8 --heads 6 --kv-heads 2
+    tools/make-text.sh harbour >"$work/train.jsonl"
+    set -- "$work/model" "$work/train.jsonl"
+fi
+model=$1 data=$2; shift 2
 run() {
+    rm -rf "$work/adapter" # what the run before left there could be gone on with, and so is not overwritten
     "$levee" train --model "$model" --data "$data" --num-layers -1 --batch-size 4 --iters 6 --val-batches 0 --dtype f32 \
         --adapter-path "$work/adapter" --memory "$1" >"$work/log" 2>&1
 }
