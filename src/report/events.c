@@ -2,7 +2,6 @@
 #include "report/events.h"
 
 #include <stdio.h>
-#include <time.h>
 
 #include "base/file.h"
 #include "report/json_text.h"
@@ -29,12 +28,6 @@ static int meters(char *text, size_t room, const guard_sample *sample) {
     return length + snprintf(text + length, room - (size_t)length, "}");
 }
 
-static double wall_clock(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 /* Ends the line with the meters, and appends it. */
 static bool append(event_log *log, char line[LINE_BYTES], int length, const guard_sample *sample) {
     length += meters(line + length, LINE_BYTES - (size_t)length, sample);
@@ -45,31 +38,32 @@ static bool append(event_log *log, char line[LINE_BYTES], int length, const guar
     return true;
 }
 
-bool events_write(event_log *log, uint64_t step, const guard_decision *d, const guard_sample *sample,
-                  bool carried_out, int64_t moved_bytes, double seconds) {
+bool events_write(event_log *log, const event_report *e) {
     char line[LINE_BYTES], share[JSON_NUMBER_BYTES], steps[JSON_NUMBER_BYTES], took[JSON_NUMBER_BYTES];
+    const guard_decision *d = &e->decision;
     int length = snprintf(
         line, sizeof line,
         "{\"time\":%.3f,\"step\":%llu,\"action\":\"%s\",\"rule\":\"%s\",\"carried_out\":%s,\"level\":\"%s\","
         "\"held_level\":\"%s\",\"source\":\"%s\",\"share\":%s,\"need_bytes\":%.0f,\"expected_bytes\":%.0f,"
         "\"moved_bytes\":%lld,\"seconds\":%s,\"plan\":%u,\"breaker\":\"%s\",\"leak\":\"%s\",\"leak_steps_left\":%s",
-        wall_clock(), (unsigned long long)step, guard_action_name(d->action), guard_rule_name(d->rule),
-        carried_out ? "true" : "false", pressure_level_name(d->found.level), pressure_level_name(d->held),
+        e->time, (unsigned long long)e->step, guard_action_name(d->action), guard_rule_name(d->rule),
+        e->carried_out ? "true" : "false", pressure_level_name(d->found.level), pressure_level_name(d->held),
         pressure_source_name(d->found.source), json_text_number(share, d->found.share), d->need_bytes,
-        d->expected_bytes, (long long)moved_bytes, json_text_number(took, seconds), d->plan,
+        d->expected_bytes, (long long)e->moved_bytes, json_text_number(took, e->seconds), d->plan,
         breaker_position_name(d->breaker), leak_verdict_name(d->leak), json_text_number(steps, d->leak_steps));
-    return append(log, line, length, sample);
+    return append(log, line, length, &e->sample);
 }
 
-bool events_write_sample(event_log *log, uint64_t step, const guard_decision *seen, const guard_sample *sample) {
+bool events_write_sample(event_log *log, const sample_report *r) {
     char line[LINE_BYTES], share[JSON_NUMBER_BYTES], steps[JSON_NUMBER_BYTES], held[JSON_NUMBER_BYTES];
-    reading bytes = sample_held(sample);
+    const guard_decision *seen = &r->seen;
+    reading bytes = sample_held(&r->sample);
     int length = snprintf(line, sizeof line,
                           "{\"time\":%.3f,\"step\":%llu,\"held_bytes\":%s,\"level\":\"%s\",\"held_level\":\"%s\","
                           "\"source\":\"%s\",\"share\":%s,\"leak\":\"%s\",\"leak_steps_left\":%s",
-                          wall_clock(), (unsigned long long)step, json_text_count(held, bytes.known, bytes.value),
+                          r->time, (unsigned long long)r->step, json_text_count(held, bytes.known, bytes.value),
                           pressure_level_name(seen->found.level), pressure_level_name(seen->held),
                           pressure_source_name(seen->found.source), json_text_number(share, seen->found.share),
                           leak_verdict_name(seen->leak), json_text_number(steps, seen->leak_steps));
-    return append(log, line, length, sample);
+    return append(log, line, length, &r->sample);
 }

@@ -3,8 +3,7 @@
 #ifndef LEVEE_REPORT_EVENTS_H
 #define LEVEE_REPORT_EVENTS_H
 
-#include "guard/controller.h"
-#include "levee.h"
+#include "report/records.h"
 
 typedef struct event_log {
     int descriptor; /* -1 when closed */
@@ -16,13 +15,11 @@ typedef struct event_log {
 levee_status events_open(event_log *log, const char *path, levee_error *error);
 void events_close(event_log *log);
 
-/* Writes a decision with the sample that it was made of. `carried_out`: it was not only a warning; then `seconds` is
- * how long it took since pressure was noticed, and `moved_bytes` by how much held memory fell, or (negative) rose.
- * What cannot be written is dropped, and counted by the return value: a full disk must not end a training. */
-bool events_write(event_log *log, uint64_t step, const guard_decision *d, const guard_sample *sample,
-                  bool carried_out, int64_t moved_bytes, double seconds);
+/* Writes a decision. What cannot be written is dropped, and counted by the return value: a full disk must not end a
+ * training. */
+bool events_write(event_log *log, const event_report *event);
 
 /* Writes a sample without a decision: {"time", "step", "held_bytes", "level", "share", "leak", ..., "meters"}. */
-bool events_write_sample(event_log *log, uint64_t step, const guard_decision *seen, const guard_sample *sample);
+bool events_write_sample(event_log *log, const sample_report *seen);
 
 #endif

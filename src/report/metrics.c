@@ -5,7 +5,6 @@
 
 #include "base/bytes.h"
 #include "base/file.h"
-#include "memory/ledger.h"
 #include "report/json_text.h"
 
 enum { LINE_BYTES = 4096 };
@@ -19,12 +18,11 @@ void metrics_close(metrics *m) {
     m->descriptor = -1;
 }
 
-static int categories(char *text, size_t room, const char *key, const uint64_t *planned) {
+static int categories(char *text, size_t room, const char *key, const uint64_t *bytes) {
     int length = snprintf(text, room, ",\"%s\":{", key);
     for (unsigned c = 0; c < LEVEE_CATEGORY_COUNT; c++)
         length += snprintf(text + length, room - (size_t)length, "%s\"%s\":%llu", c ? "," : "",
-                           levee_category_name((levee_category)c),
-                           (unsigned long long)(planned ? planned[c] : ledger_booked((levee_category)c)));
+                           levee_category_name((levee_category)c), (unsigned long long)bytes[c]);
     return length + snprintf(text + length, room - (size_t)length, "}");
 }
 
@@ -34,11 +32,12 @@ levee_status metrics_write(metrics *m, const step_report *r, levee_error *error)
     char validation[JSON_NUMBER_BYTES], seconds[JSON_NUMBER_BYTES], held[JSON_NUMBER_BYTES];
     int length = snprintf(
         line, sizeof line,
-        "{\"step\":%llu,\"loss\":%s,\"val_loss\":%s,\"learning_rate\":%s,\"grad_norm\":%s,\"tokens\":%llu,"
+        "{\"step\":%llu,\"time\":%.3f,\"loss\":%s,\"val_loss\":%s,\"learning_rate\":%s,\"grad_norm\":%s,\"tokens\":%"
+        "llu,"
         "\"trained_tokens\":%llu,\"tokens_per_second\":%s,\"seconds\":%s,\"passes\":%u,\"repeated_passes\":%u,\"plan_"
         "level\":%u,\"applied\":%s,"
         "\"held_bytes\":%s,\"peak_bytes\":%llu,\"predicted_bytes\":%llu,\"budget_bytes\":%llu",
-        (unsigned long long)r->step, json_text_number(loss, r->loss),
+        (unsigned long long)r->step, r->time, json_text_number(loss, r->loss),
         json_text_number(validation, r->validation_loss), json_text_number(rate, r->learning_rate),
         json_text_number(norm, r->gradient_norm), (unsigned long long)r->tokens,
         (unsigned long long)r->trained_tokens, json_text_number(speed, r->tokens_per_second),
@@ -46,7 +45,7 @@ levee_status metrics_write(metrics *m, const step_report *r, levee_error *error)
         json_text_count(held, r->held_bytes != LEVEE_UNKNOWN_BYTES, r->held_bytes), (unsigned long long)r->peak_bytes,
         (unsigned long long)r->predicted_bytes, (unsigned long long)r->budget_bytes);
     length += categories(line + length, sizeof line - (size_t)length, "planned_bytes", r->planned_bytes);
-    length += categories(line + length, sizeof line - (size_t)length, "booked_bytes", NULL);
+    length += categories(line + length, sizeof line - (size_t)length, "booked_bytes", r->booked_bytes);
     length += snprintf(line + length, sizeof line - (size_t)length, "}\n");
     levee_status status = file_append(m->descriptor, "metrics.jsonl", line, (uint64_t)length, m->bytes, error);
     if (status == LEVEE_OK) m->bytes += (uint64_t)length;

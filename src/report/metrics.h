@@ -3,21 +3,7 @@
 #ifndef LEVEE_REPORT_METRICS_H
 #define LEVEE_REPORT_METRICS_H
 
-#include "levee.h"
-
-typedef struct step_report {
-    uint64_t step; /* from 1 */
-    double loss, learning_rate, gradient_norm, tokens_per_second, seconds;
-    double validation_loss; /* NaN when there was no validation */
-    uint64_t tokens, trained_tokens;
-    uint64_t held_bytes; /* or LEVEE_UNKNOWN_BYTES: null in the file */
-    uint64_t peak_bytes, predicted_bytes, budget_bytes;
-    const uint64_t *planned_bytes; /* [LEVEE_CATEGORY_COUNT] */
-    uint64_t steps;                /* of the whole run */
-    uint32_t passes, repeated;     /* passes of the step; those cut short and done again */
-    uint32_t plan_level;           /* 0: the largest plan */
-    bool applied;                  /* false: loss or gradient was not finite, and the step changed nothing */
-} step_report;
+#include "report/records.h"
 
 typedef struct metrics {
     int descriptor; /* -1 when closed */

@@ -173,9 +173,8 @@ static int64_t held_bytes(void) {
 /* Tells people and the log. */
 static void tell(guarding *g, const guard_decision *d, bool carried_out, int64_t moved_bytes, double seconds) {
     char line[GUARD_LINE_BYTES], moved[BYTES_TEXT];
-    bool told = g->events.descriptor < 0 ||
-                events_write(&g->events, g->step, d, &g->watch.sample, carried_out, moved_bytes, seconds);
-    g->events_dropped += !told;
+    const event_report event = {report_time(), g->step, *d, g->watch.sample, carried_out, moved_bytes, seconds};
+    g->events_dropped += g->events.descriptor >= 0 && !events_write(&g->events, &event);
     guard_decision_line(line, d);
     bytes_format(moved, (uint64_t)(moved_bytes < 0 ? -moved_bytes : moved_bytes));
     if (carried_out)

@@ -1,8 +1,10 @@
 /* The loop over the steps of a run: see trainer.h. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/error.h"
+#include "memory/ledger.h"
 #include "platform/machine.h"
 #include "train/step.h"
 #include "train/trainer.h"
@@ -125,6 +127,8 @@ static levee_status finish_step(trainer *t, step_report *report, levee_error *er
     if (validated != LEVEE_OK && validated != LEVEE_STOPPED) return validated;
     report->held_bytes = trainer_sample_memory(t);
     report->peak_bytes = t->peak_bytes;
+    for (unsigned c = 0; c < LEVEE_CATEGORY_COUNT; c++) report->booked_bytes[c] = ledger_booked((levee_category)c);
+    report->time = report_time();
     levee_status status = record(t, report, last || report->step % o->save_every == 0, &why);
     print_progress(t, report);
     status = save_later(t, report, status, &why);
@@ -176,9 +180,9 @@ static levee_status one_step(trainer *t, levee_error *error) {
     step_report report = {.step = step + 1,
                           .steps = t->steps,
                           .validation_loss = NAN,
-                          .planned_bytes = t->planned,
                           .predicted_bytes = t->predicted_bytes,
                           .budget_bytes = t->common.model.budget_bytes};
+    memcpy(report.planned_bytes, t->planned, sizeof report.planned_bytes);
     levee_status status = train_step(t, step, &report, error);
     if (status == LEVEE_OK) status = finish_step(t, &report, error);
     if (status == LEVEE_OK) status = check_finite(t, error);

@@ -120,7 +120,8 @@ static void tell_unknown(watching *w) {
 }
 
 void tell_look(watching *w, const guard_decision *d, bool new_sample) {
-    if (w->logs && new_sample) w->lines_dropped += !events_write_sample(&w->log, w->steps, d, &w->watch.sample);
+    const sample_report seen = {.time = report_time(), .step = w->steps, .seen = *d, .sample = w->watch.sample};
+    if (w->logs && new_sample) w->lines_dropped += !events_write_sample(&w->log, &seen);
     tell_unknown(w);
     tell_level(w, d);
     tell_leaks(w, d);
@@ -138,7 +139,8 @@ void tell_decision(watching *w, const guard_decision *d, bool carried_out) {
     char line[GUARD_LINE_BYTES];
     if (!is_new(w, d, carried_out)) return;
     guard_decision_line(line, d);
-    if (w->logs) w->lines_dropped += !events_write(&w->log, w->steps, d, &w->watch.sample, carried_out, 0, 0);
+    const event_report event = {report_time(), w->steps, *d, w->watch.sample, carried_out, 0, 0};
+    if (w->logs) w->lines_dropped += !events_write(&w->log, &event);
     if (d->action != GUARD_TRIM) tell(w, "%s%s", carried_out ? "" : "not acted on: ", line);
 }
 
