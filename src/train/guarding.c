@@ -1,11 +1,9 @@
 /* The guard of a training: see guarding.h. */
 #include "train/guarding.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -16,20 +14,6 @@
 #include "platform/machine.h"
 #include "platform/process.h"
 #include "train/requests.h"
-
-#if defined(__SANITIZE_THREAD__)
-#define WATCHED_BY_THREAD_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define WATCHED_BY_THREAD_SANITIZER 1
-#endif
-#endif
-
-#ifdef WATCHED_BY_THREAD_SANITIZER
-enum { STACK_BYTES = 2 * 1024 * 1024 }; /* it keeps some 900 KiB of its own there */
-#else
-enum { STACK_BYTES = 128 * 1024 };
-#endif
 
 static const double calm_seconds = 0.1,
                     tense_seconds = 0.01; /* tense from yellow on: a container may fill in 35 ms */
@@ -97,22 +81,13 @@ static void *keep_looking(void *context) {
 }
 
 static levee_status start_thread(guarding *g, levee_error *error) {
-    pthread_attr_t attributes;
     pthread_condattr_t clock;
-    g->stack = ledger_alloc(LEVEE_RUNTIME, STACK_BYTES);
-    if (!g->stack) return error_out_of_memory(error, "the guard's thread", STACK_BYTES);
-    mlock(g->stack, STACK_BYTES); /* a limit of the system may forbid it: then it may be swapped out */
     pthread_mutex_init(&g->lock, NULL);
     pthread_condattr_init(&clock);
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
     pthread_cond_init(&g->ending, &clock);
     pthread_condattr_destroy(&clock);
-    pthread_attr_init(&attributes);
-    int failure = pthread_attr_setstack(&attributes, g->stack, STACK_BYTES);
-    if (!failure) failure = pthread_create(&g->thread, &attributes, keep_looking, g);
-    pthread_attr_destroy(&attributes);
-    g->thread_runs = !failure;
-    return failure ? error_set(error, LEVEE_DOES_NOT_FIT, "the guard's thread: %s", strerror(failure)) : LEVEE_OK;
+    return thread_start(&g->thread, "the guard's thread", true, keep_looking, g, error);
 }
 
 static void bend(void *context, guard_sample *sample) {
@@ -136,20 +111,14 @@ levee_status guarding_open(guarding *g, guard_mode mode, const guard_limits *lim
 }
 
 void guarding_close(guarding *g) {
-    if (g->thread_runs) {
+    if (g->mode != GUARD_OFF) {
         pthread_mutex_lock(&g->lock);
         g->ends = true;
         pthread_cond_signal(&g->ending);
         pthread_mutex_unlock(&g->lock);
-        pthread_join(g->thread, NULL);
-    }
-    if (g->stack) {
+        thread_join(&g->thread);
         pthread_cond_destroy(&g->ending);
         pthread_mutex_destroy(&g->lock);
-        munlock(g->stack, STACK_BYTES);
-        ledger_free(g->stack);
-    }
-    if (g->mode != GUARD_OFF) {
         events_close(&g->events);
         sampler_close(&g->meters);
         guard_close(&g->watch);

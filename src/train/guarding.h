@@ -15,10 +15,10 @@
 #ifndef LEVEE_TRAIN_GUARDING_H
 #define LEVEE_TRAIN_GUARDING_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "guard/guard.h"
+#include "memory/thread.h"
 #include "report/events.h"
 #include "train/drill.h"
 
@@ -34,9 +34,7 @@ typedef struct guarding {
     leak_verdict told_leak;
     bool pauses; /* the step is to be dropped, and the training to pause */
     /* The thread's part: */
-    pthread_t thread;
-    bool thread_runs;
-    void *stack;
+    booked_thread thread;
     sampler meters;
     pthread_mutex_t lock; /* of `ends` */
     pthread_cond_t ending;
