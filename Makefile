@@ -9,9 +9,9 @@ WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wstrict-prototypes -Wvla -Werror -Wn
 CFLAGS   ?= -O3 -g
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -fno-math-errno -ffp-contract=fast -fPIC -fvisibility=hidden $(WARNINGS) -Iinclude -Isrc -MMD -MP \
              $(CFLAGS) $(SANITIZE)
-LIBS := -ldnnl -ljansson -lyaml -lpcre2-8 -lutf8proc -lxxhash -lgomp -lm -lpthread
+LIBS := -ldnnl -ljansson -lyaml -lpcre2-8 -lutf8proc -lxxhash -lmicrohttpd -lgomp -lm -lpthread
 
-PACKAGES := gcc make pkg-config libdnnl-dev libjansson-dev libyaml-dev libpcre2-dev libutf8proc-dev libxxhash-dev \
+PACKAGES := gcc make pkg-config libdnnl-dev libjansson-dev libyaml-dev libpcre2-dev libutf8proc-dev libxxhash-dev libmicrohttpd-dev \
             libcmocka-dev
 
 # Each system has its own way to read memory; the rest is written for Linux.
@@ -47,6 +47,9 @@ $(BUILD)/objects/%.o: %.c | check-deps
 	@mkdir -p $(@D)
 	@echo '  CC   $<'
 	@$(CC) $(ALL_CFLAGS) -c $< -o $@
+
+# The page is a part of the program.
+$(call object,src/web/page.c): src/web/page.html
 
 $(BUILD)/liblevee.a: $(LIB_OBJECTS)
 	@rm -f $@

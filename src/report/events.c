@@ -6,8 +6,6 @@
 #include "base/file.h"
 #include "report/json_text.h"
 
-enum { LINE_BYTES = 4096 };
-
 levee_status events_open(event_log *log, const char *path, levee_error *error) {
     return file_append_open(&log->descriptor, path, UINT64_MAX, &log->bytes, error);
 }
@@ -28,21 +26,25 @@ static int meters(char *text, size_t room, const guard_sample *sample) {
     return length + snprintf(text + length, room - (size_t)length, "}");
 }
 
-/* Ends the line with the meters, and appends it. */
-static bool append(event_log *log, char line[LINE_BYTES], int length, const guard_sample *sample) {
-    length += meters(line + length, LINE_BYTES - (size_t)length, sample);
-    length += snprintf(line + length, LINE_BYTES - (size_t)length, "}\n");
+/* Ends the line with the meters. */
+static unsigned end_line(char line[EVENT_LINE_BYTES], int length, const guard_sample *sample) {
+    length += meters(line + length, EVENT_LINE_BYTES - (size_t)length, sample);
+    return (unsigned)(length + snprintf(line + length, EVENT_LINE_BYTES - (size_t)length, "}\n"));
+}
+
+static bool append(event_log *log, const char line[EVENT_LINE_BYTES], unsigned length) {
     if (file_append(log->descriptor, "events.jsonl", line, (uint64_t)length, log->bytes, NULL) != LEVEE_OK)
         return false;
     log->bytes += (uint64_t)length;
     return true;
 }
 
-bool events_write(event_log *log, const event_report *e) {
-    char line[LINE_BYTES], share[JSON_NUMBER_BYTES], steps[JSON_NUMBER_BYTES], took[JSON_NUMBER_BYTES];
+unsigned event_line(char line[EVENT_LINE_BYTES], const event_report *e, const struct event_evidence *before) {
+    (void)before;
+    char share[JSON_NUMBER_BYTES], steps[JSON_NUMBER_BYTES], took[JSON_NUMBER_BYTES];
     const guard_decision *d = &e->decision;
     int length = snprintf(
-        line, sizeof line,
+        line, EVENT_LINE_BYTES,
         "{\"time\":%.3f,\"step\":%llu,\"action\":\"%s\",\"rule\":\"%s\",\"carried_out\":%s,\"level\":\"%s\","
         "\"held_level\":\"%s\",\"source\":\"%s\",\"share\":%s,\"need_bytes\":%.0f,\"expected_bytes\":%.0f,"
         "\"moved_bytes\":%lld,\"seconds\":%s,\"plan\":%u,\"breaker\":\"%s\",\"leak\":\"%s\",\"leak_steps_left\":%s",
@@ -51,19 +53,29 @@ bool events_write(event_log *log, const event_report *e) {
         pressure_source_name(d->found.source), json_text_number(share, d->found.share), d->need_bytes,
         d->expected_bytes, (long long)e->moved_bytes, json_text_number(took, e->seconds), d->plan,
         breaker_position_name(d->breaker), leak_verdict_name(d->leak), json_text_number(steps, d->leak_steps));
-    return append(log, line, length, &e->sample);
+    return end_line(line, length, &e->sample);
 }
 
-bool events_write_sample(event_log *log, const sample_report *r) {
-    char line[LINE_BYTES], share[JSON_NUMBER_BYTES], steps[JSON_NUMBER_BYTES], held[JSON_NUMBER_BYTES];
+bool events_write(event_log *log, const event_report *e) {
+    char line[EVENT_LINE_BYTES];
+    return append(log, line, event_line(line, e, NULL));
+}
+
+unsigned sample_line(char line[EVENT_LINE_BYTES], const sample_report *r) {
+    char share[JSON_NUMBER_BYTES], steps[JSON_NUMBER_BYTES], held[JSON_NUMBER_BYTES];
     const guard_decision *seen = &r->seen;
     reading bytes = sample_held(&r->sample);
-    int length = snprintf(line, sizeof line,
+    int length = snprintf(line, EVENT_LINE_BYTES,
                           "{\"time\":%.3f,\"step\":%llu,\"held_bytes\":%s,\"level\":\"%s\",\"held_level\":\"%s\","
                           "\"source\":\"%s\",\"share\":%s,\"leak\":\"%s\",\"leak_steps_left\":%s",
                           r->time, (unsigned long long)r->step, json_text_count(held, bytes.known, bytes.value),
                           pressure_level_name(seen->found.level), pressure_level_name(seen->held),
                           pressure_source_name(seen->found.source), json_text_number(share, seen->found.share),
                           leak_verdict_name(seen->leak), json_text_number(steps, seen->leak_steps));
-    return append(log, line, length, &r->sample);
+    return end_line(line, length, &r->sample);
+}
+
+bool events_write_sample(event_log *log, const sample_report *r) {
+    char line[EVENT_LINE_BYTES];
+    return append(log, line, sample_line(line, r));
 }

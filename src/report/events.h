@@ -15,6 +15,12 @@ typedef struct event_log {
 levee_status events_open(event_log *log, const char *path, levee_error *error);
 void events_close(event_log *log);
 
+/* Writes the line of a decision, or of a sample without one, with its newline; returns its length. */
+enum { EVENT_LINE_BYTES = 4096 };
+struct event_evidence;
+unsigned event_line(char line[EVENT_LINE_BYTES], const event_report *event, const struct event_evidence *before);
+unsigned sample_line(char line[EVENT_LINE_BYTES], const sample_report *seen);
+
 /* Writes a decision. What cannot be written is dropped, and counted by the return value: a full disk must not end a
  * training. */
 bool events_write(event_log *log, const event_report *event);
