@@ -7,8 +7,6 @@
 #include "base/file.h"
 #include "report/json_text.h"
 
-enum { LINE_BYTES = 4096 };
-
 levee_status metrics_open(metrics *m, const char *path, uint64_t keep_bytes, levee_error *error) {
     return file_append_open(&m->descriptor, path, keep_bytes, &m->bytes, error);
 }
@@ -27,7 +25,7 @@ static int categories(char *text, size_t room, const char *key, const uint64_t *
 }
 
 levee_status metrics_write(metrics *m, const step_report *r, levee_error *error) {
-    char line[LINE_BYTES], loss[JSON_NUMBER_BYTES], rate[JSON_NUMBER_BYTES], norm[JSON_NUMBER_BYTES],
+    char line[METRICS_LINE_BYTES], loss[JSON_NUMBER_BYTES], rate[JSON_NUMBER_BYTES], norm[JSON_NUMBER_BYTES],
         speed[JSON_NUMBER_BYTES];
     char validation[JSON_NUMBER_BYTES], seconds[JSON_NUMBER_BYTES], held[JSON_NUMBER_BYTES];
     int length = snprintf(

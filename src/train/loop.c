@@ -6,8 +6,8 @@
 #include "base/error.h"
 #include "memory/ledger.h"
 #include "platform/machine.h"
+#include "train/reporting.h"
 #include "train/step.h"
-#include "train/trainer.h"
 
 /* Names the lines of the data that a step's examples are, the first of them when there are many. */
 static void name_lines(trainer *t, uint32_t step, char *text, size_t room) {
@@ -88,9 +88,9 @@ static levee_status save_later(const trainer *t, const step_report *report, leve
     return LEVEE_OK;
 }
 
+/* All that was told is on the disk before the checkpoint, which says how long metrics.jsonl is. */
 static levee_status save_checkpoint(trainer *t, levee_error *error) {
-    levee_status status = metrics_sync(&t->log, error);
-    t->place.state.metrics_bytes = t->log.bytes;
+    levee_status status = reporting_save(t, false, error);
     return status == LEVEE_OK ? resume_save(&t->place, &t->engine, error) : status;
 }
 
@@ -105,11 +105,12 @@ static void print_progress(const trainer *t, const step_report *report) {
                   report->validation_loss);
 }
 
-/* The line of metrics comes before the checkpoint, which says how long metrics.jsonl is. */
+/* A step that is saved has its line of metrics. */
 static levee_status record(trainer *t, const step_report *report, bool saves, levee_error *error) {
-    levee_status status = metrics_write(&t->log, report, error);
-    if (!saves || status != LEVEE_OK) return status;
-    status = resume_check_disk(&t->place, 1, t->result_bytes, error);
+    run_stream_push_step(t->common.told, report);
+    if (!saves) return LEVEE_OK;
+    levee_status status = reporting_save(t, true, error);
+    if (status == LEVEE_OK) status = resume_check_disk(&t->place, 1, t->result_bytes, error);
     if (status == LEVEE_OK) status = trainer_save_result(t, report, error);
     return status == LEVEE_OK ? save_checkpoint(t, error) : status;
 }
@@ -131,6 +132,7 @@ static levee_status finish_step(trainer *t, step_report *report, levee_error *er
     report->time = report_time();
     levee_status status = record(t, report, last || report->step % o->save_every == 0, &why);
     print_progress(t, report);
+    reporting_tell(t);
     status = save_later(t, report, status, &why);
     if (status != LEVEE_OK && error) *error = why;
     return status == LEVEE_OK ? validated : status;
