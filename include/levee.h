@@ -279,6 +279,27 @@ bool levee_watch_option_is_flag(const char *key);
 levee_status levee_watch(const levee_watch_options *options, char *const *arguments, levee_print *print,
                          void *context, int *exit_code, levee_error *error);
 
+/* A look at a run from outside: one that goes on, or has ended, in this process or another, by what lies in its
+ * directory (adapter_path, or watch's run-dir) alone. docs/monitoring.md says what is there. */
+typedef struct levee_top levee_top;
+
+typedef struct levee_top_look {
+    unsigned columns, rows; /* of the screen; rows 0: as many as it takes */
+    bool colour;            /* with the terminal's colours */
+    bool unicode;           /* blocks for bars and curves, else ASCII */
+    unsigned older_events;  /* decisions of the guard up to so many before the last */
+} levee_top_look;
+
+/* Opens a run's directory, which takes some 250 KiB. LEVEE_MISSING_INPUT when no run has written there. Freed by
+ * levee_top_close, which accepts NULL. */
+levee_status levee_top_open(levee_top **top, const char *directory, levee_error *error);
+void levee_top_close(levee_top *top);
+
+/* Reads what came since, and prints one frame: lines no longer than `columns` (40 at least), the last without a
+ * newline. *older (NULL: nobody asks) is the number of decisions that are older than those shown. */
+levee_status levee_top_frame(levee_top *top, const levee_top_look *look, levee_print *print, void *context,
+                             unsigned *older, levee_error *error);
+
 /* The shape of a new, untrained model. */
 typedef struct levee_shape {
     unsigned hidden_size, intermediate_size, layers, heads, kv_heads;

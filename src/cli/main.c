@@ -7,6 +7,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "cli/top.h"
 #include "cli/watch.h"
 #include "levee.h"
 
@@ -89,7 +90,8 @@ static void print_help(FILE *to, const char *verb) {
     fputs("  init       write a new, untrained model: levee init DIR [--family llama|mistral|qwen2|qwen3]\n"
           "             [--hidden-size N] [--intermediate-size N] [--layers N] [--heads N] [--kv-heads N]\n"
           "             [--head-dim N] [--window N] [--seed N]\n"
-          "  watch      run any command and guard its memory: levee watch --help\n\noptions:\n",
+          "  watch      run any command and guard its memory: levee watch --help\n"
+          "  top        show a running job, from its directory: levee top DIR\n\noptions:\n",
           to);
     print_options(to, NULL);
     fputs("  -c, --config FILE            options from a YAML file; the command line wins\n", to);
@@ -275,6 +277,7 @@ int main(int count, char **arguments) {
     /* Before all else: what is set for a training, its environment and its place among victims, is not for a command.
      */
     if (count > 1 && !strcmp(arguments[1], "watch")) return watch_command(count - 2, arguments + 2);
+    if (count > 1 && !strcmp(arguments[1], "top")) return top_command(count - 2, arguments + 2);
     start_with_sleeping_threads(arguments);
     levee_prepare();
     volunteer();
@@ -301,8 +304,8 @@ int main(int count, char **arguments) {
         return status == LEVEE_OK ? 0 : fail(&error);
     }
     fprintf(stderr,
-            "levee: '%s' is no verb; there are train, plan, probe, doctor, eval, export, generate, inspect, tokenize, init "
-            "and watch\n",
+            "levee: '%s' is no verb; there are train, plan, probe, doctor, eval, export, generate, inspect, tokenize, init, "
+            "watch and top\n",
             arguments[1]);
     return LEVEE_USAGE;
 }

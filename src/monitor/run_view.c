@@ -11,8 +11,8 @@
 
 static uint64_t whole(const json_t *object, const char *key) {
     const json_t *value = json_object_get(object, key);
-    return json_is_integer(value) && json_integer_value(value) >= 0 ? (uint64_t)json_integer_value(value)
-                                                                     : LEVEE_UNKNOWN_BYTES;
+    double real = json_is_number(value) ? json_number_value(value) : -1;
+    return real >= 0 && real < 0x1p63 ? (uint64_t)real : LEVEE_UNKNOWN_BYTES;
 }
 
 static double number(const json_t *object, const char *key) {
@@ -65,10 +65,15 @@ static char *read_tail(run_view *v, const char *path, uint64_t most_bytes) {
     return begin;
 }
 
-/* A line of a file of ours as an object; NULL when it is none. */
+/* A line of a file of ours as an object; NULL when it is none. Whole numbers are read as reals, which hold bytes
+ * exactly up to 8 PiB, because there are some that the library cannot read otherwise: a group without a limit has
+ * 2^64 - 1. */
 static json_t *parse_line(const char *line, size_t length) {
-    json_t *object = NULL;
-    return json_object_parse(&object, "line", line, length, NULL) == LEVEE_OK ? object : NULL;
+    json_error_t problem;
+    json_t *object = json_parse(line, length, JSON_DECODE_INT_AS_REAL, &problem);
+    if (json_is_object(object)) return object;
+    json_decref(object);
+    return NULL;
 }
 
 static void read_step(view_step *s, const json_t *line) {
@@ -159,7 +164,7 @@ static void read_plan(run_view *v) {
     char path[FILE_PATH_BYTES];
     json_t *all = NULL;
     if (run_file_path(path, v->directory, RUN_PLAN, NULL) != LEVEE_OK || !file_exists(path)) return;
-    if (json_object_read(&all, path, JSON_FILE_LIMIT_BYTES, NULL) != LEVEE_OK) return;
+    if (json_object_read_reals(&all, path, JSON_FILE_LIMIT_BYTES, NULL) != LEVEE_OK) return;
     const json_t *plan = json_object_get(all, "plan");
     v->planned = true;
     v->plan_steps = whole(json_object_get(all, "job"), "steps");
@@ -221,6 +226,7 @@ static void read_sample(run_view *v) {
     text(s->held_level, sizeof s->held_level, object, "held_level");
     text(s->source, sizeof s->source, object, "source");
     text(s->leak, sizeof s->leak, object, "leak");
+    text(s->breaker, sizeof s->breaker, object, "breaker");
     for (unsigned m = 0; m < METER_COUNT; m++) {
         uint64_t value = whole(meters, guard_meter_name((guard_meter)m));
         s->meters[m] = (reading){.known = value != LEVEE_UNKNOWN_BYTES, .value = value};

@@ -36,7 +36,8 @@ typedef struct view_sample {
     bool known;
     double time, share;
     uint64_t step, held_bytes;
-    char level[VIEW_WORD_BYTES], held_level[VIEW_WORD_BYTES], source[VIEW_WORD_BYTES], leak[VIEW_WORD_BYTES];
+    char level[VIEW_WORD_BYTES], held_level[VIEW_WORD_BYTES], source[VIEW_WORD_BYTES], leak[VIEW_WORD_BYTES],
+        breaker[VIEW_WORD_BYTES];
     reading meters[METER_COUNT];
 } view_sample;
 
