@@ -82,6 +82,21 @@ typedef const char *levee_ask(void *context);
 /* Says where the turns of a conversation come from, for levee_generate. */
 void levee_options_ask(levee_options *options, levee_ask *ask, void *context);
 
+/* How far a training is, at the end of a step. */
+typedef struct levee_progress {
+    uint64_t step, steps; /* finished; of the whole run */
+    double loss, tokens_per_second, seconds_left;
+    uint64_t held_bytes; /* or LEVEE_UNKNOWN_BYTES */
+    uint64_t planned_bytes, budget_bytes;
+    const char *guard; /* what the guard says of memory: "green", "yellow", "orange", "red", "black"; "off" */
+} levee_progress;
+
+/* Shows it, on the thread that trains, which waits meanwhile. */
+typedef void levee_show(void *context, const levee_progress *progress);
+
+/* Has levee_train show each step, and no longer print lines of progress; all else it prints as before. */
+void levee_options_show_progress(levee_options *options, levee_show *show, void *context);
+
 /* The table of options, for help texts: key, a line about it (NULL for what is accepted and does nothing), and the
  * verbs that alone have it, as "plan, doctor and inspect" (NULL for an option of a run, which every verb takes). */
 unsigned levee_option_count(void);

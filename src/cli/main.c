@@ -7,6 +7,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "cli/progress.h"
 #include "cli/top.h"
 #include "cli/watch.h"
 #include "levee.h"
@@ -225,6 +226,7 @@ static void *answer_signals(void *awaited) {
         if (stopping) _exit(LEVEE_STOPPED);
         stopping = true;
         levee_request(LEVEE_REQUEST_STOP);
+        if (progress_is_shown() && write(STDERR_FILENO, PROGRESS_CLEAR, sizeof PROGRESS_CLEAR - 1) < 0) continue;
         if (write(STDERR_FILENO, message, sizeof message - 1) < 0) continue; /* nobody listens */
     }
     return NULL;
@@ -299,7 +301,12 @@ int main(int count, char **arguments) {
         levee_status status = read_options(options, count - 2, arguments + 2, verbs[i].nameless, &error);
         levee_options_ask(options, ask, stdin);
         levee_print *print = verbs[i].run == levee_generate ? print_piece : print_line;
+        if (verbs[i].run == levee_train) {
+            progress_begin(options);
+            print = progress_print;
+        }
         if (status == LEVEE_OK) status = verbs[i].run(options, print, stdout, &error);
+        progress_end();
         levee_options_free(options);
         return status == LEVEE_OK ? 0 : fail(&error);
     }

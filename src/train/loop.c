@@ -98,8 +98,12 @@ static void print_progress(const trainer *t, const step_report *report) {
     const levee_options *o = t->common.options;
     char line[PROGRESS_BYTES];
     metrics_progress(line, report);
-    if (report->step == t->steps || report->step == 1 || report->step % o->steps_per_report == 0)
-        run_print(&t->common, "%s", line);
+    if (report->step == t->steps || report->step == 1 || report->step % o->steps_per_report == 0) {
+        if (o->show)
+            run_note(&t->common, line);
+        else
+            run_print(&t->common, "%s", line);
+    }
     if (!isnan(report->validation_loss))
         run_print(&t->common, "step %llu  validation loss %.4f", (unsigned long long)report->step,
                   report->validation_loss);
@@ -177,6 +181,22 @@ static levee_status check_sealed(trainer *t, levee_error *error) {
                      why.message);
 }
 
+/* Shows how far the run is, where somebody looks. */
+static void show_progress(const trainer *t, const step_report *report) {
+    const levee_options *o = t->common.options;
+    const guarding *g = &t->protection;
+    const levee_progress now = {.step = report->step,
+                                .steps = report->steps,
+                                .loss = report->loss,
+                                .tokens_per_second = report->tokens_per_second,
+                                .seconds_left = report->seconds * (double)(report->steps - report->step),
+                                .held_bytes = report->held_bytes,
+                                .planned_bytes = report->predicted_bytes,
+                                .budget_bytes = report->budget_bytes,
+                                .guard = g->mode == GUARD_OFF ? "off" : pressure_level_name(g->last.found.level)};
+    if (o->show && !o->quiet) o->show(o->show_context, &now);
+}
+
 static levee_status one_step(trainer *t, levee_error *error) {
     uint32_t step = (uint32_t)t->place.state.step;
     step_report report = {.step = step + 1,
@@ -191,6 +211,7 @@ static levee_status one_step(trainer *t, levee_error *error) {
     if (status == LEVEE_OK) status = drill_step(&t->exercises, t->place.state.step, error);
     if (status == LEVEE_OK) status = check_sealed(t, error);
     if (status == LEVEE_OK) status = guarding_step(&t->protection, t->place.state.step, error);
+    if (report.time > 0) show_progress(t, &report); /* else the step did not come to its end */
     return status;
 }
 

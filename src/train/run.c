@@ -84,7 +84,7 @@ static levee_status open_stream(run *r, levee_error *error) {
 
 levee_status run_open(run *r, const char *verb, const levee_options *options, levee_print *print, void *context,
                       levee_error *error) {
-    *r = (run){.options = options, .print = print, .context = context};
+    *r = (run){.options = options, .print = options->quiet ? NULL : print, .context = context};
     levee_status status = options_check(options, error);
     if (status == LEVEE_OK) status = options_check_verb(options, verb, error);
     if (status == LEVEE_OK) status = options_check_model(options, error);

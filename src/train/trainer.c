@@ -186,6 +186,8 @@ static levee_status test_result(const levee_options *o, levee_print *print, void
         return error_set(error, LEVEE_MISSING_INPUT, "the training is done, but --test: %s holds no test.jsonl",
                          o->data);
     levee_options result = *o;
+    result.quiet = false; /* this is asked for */
+    result.owned_keys[OWNER_TRAIN] = NULL;
     result.adapter_path_given = fine_tune_is_adapter(o->type);
     if (!result.adapter_path_given) memcpy(result.model, o->adapter_path, sizeof result.model);
     return levee_eval(&result, print, context, error);
