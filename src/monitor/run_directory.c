@@ -15,7 +15,7 @@ const char *run_file_name(run_file file) {
 
 levee_status run_file_path(char path[FILE_PATH_BYTES], const char *directory, run_file file, levee_error *error) {
     if (file_join(path, directory, run_file_name(file))) return LEVEE_OK;
-    return error_set(error, LEVEE_USAGE, "%.200s...: the path of the run's directory is too long", directory);
+    return error_set(error, LEVEE_USAGE, "%.200s...: --adapter-path is too long", directory);
 }
 
 levee_status run_directory_claim(directory_lock *lock, const char *directory, levee_error *error) {

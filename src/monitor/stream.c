@@ -33,7 +33,7 @@ static unsigned long long places_for(record_kind kind) {
     return matters ? STREAM_PLACES : STREAM_PLACES - STREAM_PLACES / 4;
 }
 
-static void push(stream *s, record_kind kind, const void *record, size_t bytes) {
+static void push(run_stream *s, record_kind kind, const void *record, size_t bytes) {
     if (!s->places) return;
     unsigned long long number = atomic_load_explicit(&s->pushed, memory_order_relaxed);
     do {
@@ -49,13 +49,13 @@ static void push(stream *s, record_kind kind, const void *record, size_t bytes) 
     sem_post(&s->work);
 }
 
-void stream_push_step(stream *s, const step_report *report) { push(s, RECORD_STEP, report, sizeof *report); }
+void run_stream_push_step(run_stream *s, const step_report *report) { push(s, RECORD_STEP, report, sizeof *report); }
 
-void stream_push_event(stream *s, const event_report *event) { push(s, RECORD_EVENT, event, sizeof *event); }
+void run_stream_push_event(run_stream *s, const event_report *event) { push(s, RECORD_EVENT, event, sizeof *event); }
 
-void stream_push_sample(stream *s, const sample_report *seen) { push(s, RECORD_SAMPLE, seen, sizeof *seen); }
+void run_stream_push_sample(run_stream *s, const sample_report *seen) { push(s, RECORD_SAMPLE, seen, sizeof *seen); }
 
-void stream_push_text(stream *s, const char *text) {
+void run_stream_push_text(run_stream *s, const char *text) {
     line_report line = {.time = report_time()};
     for (const char *end; *text; text = end + (*end == '\n')) {
         size_t length = strcspn(text, "\n");
@@ -89,7 +89,7 @@ static levee_status hand_to(const sink *face, const stream_place *place, levee_e
 }
 
 /* Hands over all records that are there. */
-static void drain(stream *s) {
+static void drain(run_stream *s) {
     for (;;) {
         unsigned long long number = atomic_load_explicit(&s->handed, memory_order_relaxed);
         const stream_place *place = &s->places[number % STREAM_PLACES];
@@ -102,7 +102,7 @@ static void drain(stream *s) {
     }
 }
 
-static void sync_all(stream *s) {
+static void sync_all(run_stream *s) {
     for (unsigned i = 0; i < s->sink_count; i++) {
         stream_sink *to = &s->sinks[i];
         to->sync_error = (levee_error){0};
@@ -113,7 +113,7 @@ static void sync_all(stream *s) {
 
 /* What was asked before it ends is done, since it looks at `ends` before it does it. */
 static void *keep_handing(void *context) {
-    stream *s = context;
+    run_stream *s = context;
     unsigned flushes_done = 0;
     for (bool ends = false; !ends;) {
         if (sem_wait(&s->work)) continue; /* interrupted */
@@ -129,9 +129,9 @@ static void *keep_handing(void *context) {
     return NULL;
 }
 
-uint64_t stream_booked_bytes(void) { return STREAM_PLACES * sizeof(stream_place) + thread_stack_bytes(); }
+uint64_t run_stream_booked_bytes(void) { return STREAM_PLACES * sizeof(stream_place) + thread_stack_bytes(); }
 
-levee_status stream_open(stream *s, levee_error *error) {
+levee_status run_stream_open(run_stream *s, levee_error *error) {
     static const uint64_t bytes = STREAM_PLACES * sizeof(stream_place);
     memset(s, 0, sizeof *s);
     s->places = ledger_alloc(LEVEE_RUNTIME, bytes);
@@ -143,20 +143,20 @@ levee_status stream_open(stream *s, levee_error *error) {
     return thread_start(&s->writer, "the thread that writes what a run tells", false, keep_handing, s, error);
 }
 
-levee_status stream_add(stream *s, const sink *face, levee_error *error) {
+levee_status run_stream_add(run_stream *s, const sink *face, levee_error *error) {
     if (s->sink_count == STREAM_MOST_SINKS || atomic_load(&s->begun))
         return error_set(error, LEVEE_INTERNAL, "%s: the stream takes no more sinks", face->name);
     s->sinks[s->sink_count++].face = *face;
     return LEVEE_OK;
 }
 
-void stream_begin(stream *s) {
+void run_stream_begin(run_stream *s) {
     if (!s->places) return;
     atomic_store(&s->begun, true);
     sem_post(&s->work);
 }
 
-void stream_close(stream *s) {
+void run_stream_close(run_stream *s) {
     if (!s->places) return;
     atomic_store(&s->ends, true);
     sem_post(&s->work);
@@ -167,7 +167,7 @@ void stream_close(stream *s) {
     s->places = NULL;
 }
 
-levee_status stream_flush(stream *s, levee_error *error) {
+levee_status run_stream_flush(run_stream *s, levee_error *error) {
     if (!s->places || !s->writer.runs || !atomic_load(&s->begun)) return LEVEE_OK;
     atomic_fetch_add(&s->flushes_asked, 1);
     sem_post(&s->work);
@@ -182,7 +182,7 @@ levee_status stream_flush(stream *s, levee_error *error) {
     return LEVEE_OK;
 }
 
-bool stream_next_failure(stream *s, const char **name, const char **message) {
+bool run_stream_next_failure(run_stream *s, const char **name, const char **message) {
     for (unsigned i = 0; i < s->sink_count; i++) {
         stream_sink *to = &s->sinks[i];
         if (to->told || !atomic_load_explicit(&to->failures, memory_order_acquire)) continue;
@@ -194,9 +194,9 @@ bool stream_next_failure(stream *s, const char **name, const char **message) {
     return false;
 }
 
-uint64_t stream_dropped(const stream *s, record_kind kind) { return atomic_load(&s->dropped[kind]); }
+uint64_t run_stream_dropped(const run_stream *s, record_kind kind) { return atomic_load(&s->dropped[kind]); }
 
-uint64_t stream_failures(const stream *s) {
+uint64_t run_stream_failures(const run_stream *s) {
     uint64_t sum = 0;
     for (unsigned i = 0; i < s->sink_count; i++) sum += atomic_load(&s->sinks[i].failures);
     return sum;

@@ -5,6 +5,9 @@
 
 #include "report/records.h"
 
+/* No line is longer. */
+enum { METRICS_LINE_BYTES = 4096 };
+
 typedef struct metrics {
     int descriptor; /* -1 when closed */
     uint64_t bytes; /* written so far: whole lines */
@@ -16,7 +19,6 @@ levee_status metrics_open(metrics *m, const char *path, uint64_t keep_bytes, lev
 void metrics_close(metrics *m);
 
 /* Writes the line of a step, with its newline; returns its length. */
-enum { METRICS_LINE_BYTES = 4096 };
 int metrics_line(char line[METRICS_LINE_BYTES], const step_report *report);
 
 /* Appends a line; when that fails half-way the half is taken back. */
