@@ -29,8 +29,8 @@ levee_status run_directory_look(const char *directory, bool *goes_on, int *pid, 
     *pid = 0;
     *goes_on = false;
     if (!file_is_directory(directory))
-        return error_set(error, LEVEE_MISSING_INPUT, "%s: is no directory of a run (--adapter-path, or watch's --run-dir)",
-                         directory);
+        return error_set(error, LEVEE_MISSING_INPUT,
+                         "%s: is no directory of a run (--adapter-path, or watch's --run-dir)", directory);
     levee_status status = directory_lock_look(directory, goes_on, note, error);
     if (status == LEVEE_MISSING_INPUT)
         return error_set(error, status, "%s: no run has written there: it holds no file named lock", directory);

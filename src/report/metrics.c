@@ -39,9 +39,10 @@ levee_status metrics_write(metrics *m, const step_report *r, levee_error *error)
         json_text_number(validation, r->validation_loss), json_text_number(rate, r->learning_rate),
         json_text_number(norm, r->gradient_norm), (unsigned long long)r->tokens,
         (unsigned long long)r->trained_tokens, json_text_number(speed, r->tokens_per_second),
-        json_text_number(seconds, r->seconds), r->passes, r->repeated, r->plan_level, r->applied ? "true" : "false", r->time,
-        json_text_count(held, r->held_bytes != LEVEE_UNKNOWN_BYTES, r->held_bytes), (unsigned long long)r->peak_bytes,
-        (unsigned long long)r->predicted_bytes, (unsigned long long)r->budget_bytes);
+        json_text_number(seconds, r->seconds), r->passes, r->repeated, r->plan_level, r->applied ? "true" : "false",
+        r->time, json_text_count(held, r->held_bytes != LEVEE_UNKNOWN_BYTES, r->held_bytes),
+        (unsigned long long)r->peak_bytes, (unsigned long long)r->predicted_bytes,
+        (unsigned long long)r->budget_bytes);
     length += categories(line + length, sizeof line - (size_t)length, "planned_bytes", r->planned_bytes);
     length += categories(line + length, sizeof line - (size_t)length, "booked_bytes", r->booked_bytes);
     length += snprintf(line + length, sizeof line - (size_t)length, "}\n");
