@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "platform/memory_policy.h"
 #include "platform/process_meter.h"
 
 bool process_memory_read(process_memory *memory) {
@@ -48,14 +49,24 @@ bool process_rise_end(uint64_t resident_bytes, uint64_t *rise_bytes) {
     return highest.known;
 }
 
+/* A huge page behind one touched byte is 2 MiB that no plan knows of: none but those that are asked for
+ * (memory/region.h). Linux knows that difference since 6.18; before, all are refused where the system gives them
+ * unasked. */
+static void refuse_huge_pages(void) {
+    enum { EXCEPT_ADVISED = 2 };
+    memory_policy policy;
+    if (!prctl(PR_SET_THP_DISABLE, 1, EXCEPT_ADVISED, 0, 0)) return;
+    memory_policy_read(&policy, kernel_roots_default);
+    if (policy.huge_pages != HUGE_PAGES_MADVISE) prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+}
+
 void process_prepare(void) {
     /* With a fixed threshold glibc stops raising it after the first large free, so large blocks always go back. */
     mallopt(M_MMAP_THRESHOLD, 256 * 1024);
     mallopt(M_TRIM_THRESHOLD, 256 * 1024);
     mallopt(M_TOP_PAD, 64 * 1024);
     mallopt(M_ARENA_MAX, 1);
-    /* A huge page behind one touched byte is 2 MiB that no plan knows of. */
-    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+    refuse_huge_pages();
 }
 
 levee_status process_volunteer(levee_error *error) {

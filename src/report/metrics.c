@@ -32,18 +32,19 @@ levee_status metrics_write(metrics *m, const step_report *r, levee_error *error)
     char validation[JSON_NUMBER_BYTES], seconds[JSON_NUMBER_BYTES], held[JSON_NUMBER_BYTES];
     int length = snprintf(
         line, sizeof line,
-        "{\"step\":%llu,\"time\":%.3f,\"loss\":%s,\"val_loss\":%s,\"learning_rate\":%s,\"grad_norm\":%s,\"tokens\":%"
+        "{\"step\":%llu,\"loss\":%s,\"val_loss\":%s,\"learning_rate\":%s,\"grad_norm\":%s,\"tokens\":%"
         "llu,"
         "\"trained_tokens\":%llu,\"tokens_per_second\":%s,\"seconds\":%s,\"passes\":%u,\"repeated_passes\":%u,\"plan_"
-        "level\":%u,\"applied\":%s,"
+        "level\":%u,\"applied\":%s,\"time\":%.3f,"
         "\"held_bytes\":%s,\"peak_bytes\":%llu,\"predicted_bytes\":%llu,\"budget_bytes\":%llu",
-        (unsigned long long)r->step, r->time, json_text_number(loss, r->loss),
+        (unsigned long long)r->step, json_text_number(loss, r->loss),
         json_text_number(validation, r->validation_loss), json_text_number(rate, r->learning_rate),
         json_text_number(norm, r->gradient_norm), (unsigned long long)r->tokens,
         (unsigned long long)r->trained_tokens, json_text_number(speed, r->tokens_per_second),
         json_text_number(seconds, r->seconds), r->passes, r->repeated, r->plan_level, r->applied ? "true" : "false",
-        json_text_count(held, r->held_bytes != LEVEE_UNKNOWN_BYTES, r->held_bytes), (unsigned long long)r->peak_bytes,
-        (unsigned long long)r->predicted_bytes, (unsigned long long)r->budget_bytes);
+        r->time, json_text_count(held, r->held_bytes != LEVEE_UNKNOWN_BYTES, r->held_bytes),
+        (unsigned long long)r->peak_bytes, (unsigned long long)r->predicted_bytes,
+        (unsigned long long)r->budget_bytes);
     length += categories(line + length, sizeof line - (size_t)length, "planned_bytes", r->planned_bytes);
     length += categories(line + length, sizeof line - (size_t)length, "booked_bytes", r->booked_bytes);
     length += snprintf(line + length, sizeof line - (size_t)length, "}\n");
