@@ -69,16 +69,28 @@ void process_prepare(void) {
     refuse_huge_pages();
 }
 
+static const char victim_path[] = "/proc/self/oom_score_adj";
+enum { FIRST_VICTIM = 1000 };
+
+static levee_status read_victim_score(long *score, levee_error *error) {
+    char text[32];
+    levee_status status = file_read_text(victim_path, text, sizeof text, error);
+    *score = status == LEVEE_OK ? strtol(text, NULL, 10) : 0;
+    return status;
+}
+
 levee_status process_volunteer(levee_error *error) {
-    static const char path[] = "/proc/self/oom_score_adj";
-    enum { HIGHEST = 1000 };
-    char text[32], wanted[32];
-    levee_status status = file_read_text(path, text, sizeof text, error);
-    if (status != LEVEE_OK) return status;
-    long now = strtol(text, NULL, 10);
-    if (now < 0 || now >= HIGHEST) return LEVEE_OK;
-    snprintf(wanted, sizeof wanted, "%d", HIGHEST);
-    return file_write_text(path, wanted, error);
+    char wanted[32];
+    long now;
+    levee_status status = read_victim_score(&now, error);
+    if (status != LEVEE_OK || now < 0 || now >= FIRST_VICTIM) return status;
+    snprintf(wanted, sizeof wanted, "%d", FIRST_VICTIM);
+    return file_write_text(victim_path, wanted, error);
+}
+
+bool process_volunteers(void) {
+    long now;
+    return read_victim_score(&now, NULL) == LEVEE_OK && now >= FIRST_VICTIM;
 }
 
 levee_status process_limit_data(uint64_t slack_bytes, levee_error *error) {

@@ -30,6 +30,9 @@ void process_prepare(void);
  * without one. */
 levee_status process_volunteer(levee_error *error);
 
+/* Has this process, or whoever started it, done so? */
+bool process_volunteers(void);
+
 /* Has the kernel refuse this process more than `slack_bytes` of writable private memory above what it has now
  * (RLIMIT_DATA): a leak is then refused memory before the machine is short of it. What is given back meanwhile may be
  * taken again. Lasts as long as the process; LEVEE_USAGE where the kernel does not tell or allow. */

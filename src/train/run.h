@@ -4,6 +4,7 @@
 
 #include "data/dataset.h"
 #include "platform/own_group.h"
+#include "platform/stand_in.h"
 #include "train/options.h"
 #include "train/training.h"
 
@@ -13,7 +14,8 @@ typedef struct run {
     void *context;
     session model;
     own_group group; /* that this process is in, with --cgroup */
-    bool promised;   /* other runs know of our budget */
+    stand_ins substitutes;
+    bool promised; /* other runs know of our budget */
 } run;
 
 /* Opens the model inside the budget. `verb` is "train", "eval", "generate" or "plan", for which files may be missing
