@@ -47,6 +47,14 @@ typedef struct sample_report {
     leak_slope leak;
 } sample_report;
 
+/* A line that the run prints, or a piece of one that is longer than fits: then others follow it. */
+enum { LINE_REPORT_BYTES = 480 };
+typedef struct line_report {
+    double time;
+    bool goes_on;                 /* in the next one */
+    char text[LINE_REPORT_BYTES]; /* without a newline at its end */
+} line_report;
+
 /* The wall clock, for `time`. */
 double report_time(void);
 
