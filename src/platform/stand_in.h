@@ -14,9 +14,10 @@ enum { STAND_INS = 4 };
 
 typedef struct stand_ins {
     int processes[STAND_INS]; /* 0: none */
+    int pipe;                 /* our end */
 } stand_ins;
 
-/* Starts them if this process volunteers, from the thread whose end is to be theirs. What of their memory is not
+/* Starts them if this process volunteers. What of their memory is not
  * shared with this process is a few pages each, provided that this process holds little yet. Without one it can be
  * gone on. */
 void stand_ins_start(stand_ins *s);
