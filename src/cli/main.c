@@ -313,7 +313,8 @@ int main(int count, char **arguments) {
         return status == LEVEE_OK ? 0 : fail(&error);
     }
     fprintf(stderr,
-            "levee: '%s' is no verb; there are train, plan, probe, doctor, eval, export, generate, inspect, tokenize, init, "
+            "levee: '%s' is no verb; there are train, plan, probe, doctor, eval, export, generate, inspect, "
+            "tokenize, init, "
             "watch and top\n",
             arguments[1]);
     return LEVEE_USAGE;

@@ -28,7 +28,7 @@ static levee_status open_directory(watching *w, levee_error *error) {
     const char *directory = w->options->run_directory;
     if (!*directory) return LEVEE_OK;
     levee_status status = file_make_directory(directory, error);
-    if (status == LEVEE_OK) status = run_directory_claim(&w->directory, directory, error);
+    if (status == LEVEE_OK) status = directory_lock_take(&w->directory, directory, error);
     if (status == LEVEE_OK) status = run_files_open(&w->files, directory, RUN_FILE_MOST_BYTES, error);
     return status == LEVEE_OK ? run_files_add(&w->files, &w->told, error) : status;
 }
@@ -38,8 +38,10 @@ levee_status faces_open(watching *w, levee_error *error) {
     levee_status status = run_stream_open(&w->told, error);
     if (status == LEVEE_OK) status = open_log(w, error);
     if (status == LEVEE_OK) status = open_directory(w, error);
-    if (status == LEVEE_OK) run_stream_begin(&w->told);
-    return status;
+    if (status != LEVEE_OK) return status;
+    run_directory_sign(&w->directory);
+    run_stream_begin(&w->told);
+    return LEVEE_OK;
 }
 
 void faces_flush(watching *w) {
@@ -49,7 +51,8 @@ void faces_flush(watching *w) {
     for (unsigned kind = 0; kind < RECORD_KINDS; kind++) dropped += run_stream_dropped(&w->told, (record_kind)kind);
     while (run_stream_next_failure(&w->told, &name, &message)) tell(w, "%s is not complete: %s", name, message);
     if (dropped)
-        tell(w, "%llu samples, decisions and lines were dropped, because they could not be written as fast as they came",
+        tell(w,
+             "%llu samples, decisions and lines were dropped, because they could not be written as fast as they came",
              dropped);
 }
 
