@@ -123,7 +123,7 @@ check the_log_has_plain_lines [ "$(grep -c 'step [0-9]*/12  loss .* rate ' "$wor
 # Colours taken off, no line is wider than the terminal.
 widest() { sed "s/${escape}\[[0-9;?]*[a-zA-Z]//g" "$work/lines" | awk 'length($0) > most { most = length($0) } END { print most + 0 }'; }
 for columns in 40 60; do
-    on_terminal $columns "$levee train $options --adapter-path $work/narrow$columns --iters 6 >/dev/tty"
+    on_terminal $columns "LC_ALL=C $levee train $options --adapter-path $work/narrow$columns --iters 6 >/dev/tty"
     tr '\r' '\n' <"$work/seen" | grep "^${escape}\[Kstep" >"$work/lines"
     check "a_line_is_drawn_in_$columns" [ "$(wc -l <"$work/lines")" -gt 0 ]
     check "the_line_fits_$columns" [ "$(widest)" -lt $columns ]
@@ -138,6 +138,22 @@ check a_dumb_terminal_gets_plain_lines [ "$(grep -c "$escape" "$work/seen") $(gr
 check top_ends_by_q [ $? = 0 ]
 check top_takes_the_screen grep -q "${escape}\[?1049h.*${escape}\[?25l" "$work/seen"
 check top_gives_the_screen_back [ "$(grep -c "${escape}\[?25h${escape}\[?1049l" "$work/seen")" -ge 1 ]
+# The terminal gets narrower meanwhile: what is drawn behind that fits. In ASCII, because not every awk counts characters.
+printf '%s\n' "stty cols 120 rows 40; tty >$work/tty; echo \$\$ >$work/pid; LC_ALL=C exec $levee top $work/run" >"$work/terminal.sh"
+rm -f "$work/pid" "$work/seen"
+SHELL=/bin/sh timeout 60 script -qefc "sh $work/terminal.sh" "$work/seen" </dev/null >/dev/null 2>&1 &
+shown=$!
+for try in $(seq 500); do grep -q '1049h' "$work/seen" 2>/dev/null && break; sleep 0.02; done
+before=$(wc -c <"$work/seen")
+stty cols 50 <"$(cat "$work/tty")"
+# Two frames: one may be half drawn.
+frames() { tail -c +$((before + 1)) "$work/seen" | tr -d '\n' | sed "s/${escape}\[H/\n/g" | wc -l; }
+for try in $(seq 500); do [ "$(frames)" -ge 3 ] && break; sleep 0.02; done
+kill -TERM "$(cat "$work/pid")"
+wait $shown
+tail -c +$((before + 1)) "$work/seen" | sed "1,/${escape}\[H/d; /^Script done/d; s/${escape}\[H/\n/g" | tr -d '\r' | sed "s/${escape}\[[0-9;?]*[a-zA-Z]//g" >"$work/lines"
+check top_draws_after_a_resize grep -q '^step 33/33' "$work/lines"
+check top_follows_the_width [ "$(awk 'length($0) > most { most = length($0) } END { print most + 0 }' "$work/lines")" -le 50 ]
 for signal in TERM INT HUP; do
     cat >"$work/terminal.sh" <<SCRIPT
 stty -g >$work/before
