@@ -122,7 +122,7 @@ check no_plain_lines_beside [ -z "$(grep -E '^step [0-9]+/12 .* rate ' "$work/li
 check the_log_has_plain_lines [ "$(grep -c 'step [0-9]*/12  loss .* rate ' "$work/shown/log.txt")" = 12 ]
 # Colours taken off, no line is wider than the terminal.
 widest() { sed "s/${escape}\[[0-9;?]*[a-zA-Z]//g" "$work/lines" | awk 'length($0) > most { most = length($0) } END { print most + 0 }'; }
-for columns in 40 60; do
+for columns in 10 40 60; do
     on_terminal $columns "LC_ALL=C $levee train $options --adapter-path $work/narrow$columns --iters 6 >/dev/tty"
     tr '\r' '\n' <"$work/seen" | grep "^${escape}\[Kstep" >"$work/lines"
     check "a_line_is_drawn_in_$columns" [ "$(wc -l <"$work/lines")" -gt 0 ]
