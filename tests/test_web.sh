@@ -95,6 +95,15 @@ gives_memory_back() {
 begin watched && pause_somewhere || no page_is_there
 check values_are_those_of_metrics_jsonl shows_the_line
 check a_scrape_belongs_together shows_metrics
+# Each metric stands in the documentation, with its type.
+documents_metrics() {
+    sed -n 's/^# TYPE \([^ ]*\) \(.*\)/\1 \2/p' "$work/metrics" >"$work/served"
+    [ "$(wc -l <"$work/served")" -gt 30 ] || return 1
+    while read -r metric type; do
+        grep -q "^|.*\`$metric\`.*| $type |" docs/prometheus.md || { echo "$metric ($type) is not in docs/prometheus.md"; return 1; }
+    done <"$work/served"
+}
+check metrics_are_documented documents_metrics
 check others_give_no_orders refuses_others
 check pause_gives_memory_back gives_memory_back
 check checkpoint_can_be_asked_for order checkpoint
@@ -116,6 +125,39 @@ check stopped_and_resumed_is_the_same_run same_run "$work/alone" "$work/stopped"
 begin early && order pause && in_state paused && order resume || no early_pause
 check paused_early_ends ends_with 0
 check paused_early_is_the_same_run same_run "$work/alone" "$work/early"
+
+# In the least budget that it names it holds, with its page and as many as ask.
+least_budget_holds() {
+    run train --model "$work/model" --data "$work/data" --num-layers -1 --batch-size 4 --iters 400 --max-seq-length 256 --adapter-path "$work/least" \
+        --memory 4MiB --web 127.0.0.1:0 >"$work/out" 2>&1
+    least=$(sed -n 's/.*smallest budget that does is \([0-9.]* *[KMG]iB\).*/\1/p' "$work/out" | tail -n 1 | tr -d ' ')
+    [ -n "$least" ] || { cat "$work/out"; return 1; }
+    memory=$least begin least || return 1
+    for asked in $(seq 40); do
+        for path in / /state.json /history.json /metrics; do "$http" "$port" GET $path >/dev/null & done
+        wait_jobs
+    done
+    ends_with 0 && grep -q 'budget.*: held' "$work/log" || { tail -n 3 "$work/log"; return 1; }
+}
+wait_jobs() { for job in $(jobs -p); do [ "$job" = "$process" ] || wait "$job"; done; }
+if [ -n "$SANITIZE" ]; then skip "no small budget holds under a sanitizer" least_budget_holds; else check least_budget_holds least_budget_holds; fi
+
+# A command that is watched has a page too, which takes no orders.
+watches() {
+    LEVEE_WEB_TOKEN=abcdefghijklmnop-0123 "$levee" watch --web 127.0.0.1:0 --sample-every 0.05 -- sleep 30 2>"$work/log" &
+    process=$! token=abcdefghijklmnop-0123
+    wait_for $process 'page: http' || { cat "$work/log"; return 1; }
+    port=$(sed -n 's/.*page: .*:\([0-9]*\)\/.*/\1/p' "$work/log")
+    in_state running || return 1
+    state | grep -q '"verb":"watch","model":"sleep"' || return 1
+    "$http" "$port" GET /history.json | grep -q '"points":\[\[' || return 1
+    "$http" "$port" GET /metrics | grep -q '^levee_process_memory_bytes{kind="anonymous"} [1-9]' || return 1
+    order stop && return 1
+    grep -q ^409 "$work/answer" || return 1
+    kill -TERM $process
+    wait $process; process=
+}
+check watched_command_has_a_page watches
 
 token=abcdefghijklmnop-0123
 uses_given_token() { LEVEE_WEB_TOKEN=$token begin given && grep -q "token=$token" "$work/log" && order stop; }
