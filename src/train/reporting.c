@@ -79,7 +79,7 @@ levee_status reporting_prepare(trainer *t, levee_error *error) {
     if (status == LEVEE_OK) set_facts(t);
     if (status == LEVEE_OK) status = web_open(&t->page, &page, error);
     if (status != LEVEE_OK) return status;
-    t->common.model.reserve_bytes += web_library_bytes();
+    session_promise(&t->common.model, web_library_bytes());
     tell_address(t);
     return LEVEE_OK;
 }
