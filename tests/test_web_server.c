@@ -334,6 +334,8 @@ static void tells_a_long_history_in_pieces(void **state) {
     for (size_t i = 0; i < json_array_size(few); i++)
         assert_true(json_equal(json_array_get(few, i), json_array_get(points, offset + i)));
     json_decref(all), json_decref(late);
+    /* A place to tell from is free again when it is told. */
+    for (unsigned i = 0; i < WEB_TELLINGS + 4; i++) json_decref(ask_json("/history.json?after=9990"));
     close_page();
 }
 
@@ -481,6 +483,22 @@ static void keeps_pages_up_to_date(void **state) {
         snprintf(expected, sizeof expected, "\"step\":{\"step\":%u,", (unsigned)n);
         assert_true(await_text(first, expected) && await_text(second, expected));
     }
+    /* Those that went away are noticed when there is something to tell them. */
+    for (unsigned i = 0; i < 40; i++) {
+        int gone = begin_stream();
+        assert_true(await_text(gone, "data: "));
+        close(gone);
+    }
+    double streams = 0, until = machine_seconds() + 60;
+    for (uint64_t n = 4; machine_seconds() < until; n++) {
+        step_report r = step(n);
+        f.to.step(f.to.self, &r, NULL);
+        machine_sleep(0.02);
+        http_ask(f.port, "GET", "/metrics", HOST, &got);
+        assert_true(metric("web_streams", &streams));
+        if (streams <= 2) break;
+    }
+    assert_true(streams == 2);
     /* The end is told before the connection is closed. */
     close_page();
     assert_true(await_text(first, "\"state\":\"ended\""));
