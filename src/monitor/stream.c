@@ -123,7 +123,6 @@ static void sync_all(run_stream *s) {
 static void *keep_handing(void *context) {
     run_stream *s = context;
     unsigned flushes_done = 0;
-    sem_post(&s->done); /* it is there */
     for (bool ends = false; !ends;) {
         await(&s->work);
         ends = atomic_load(&s->ends);
@@ -149,11 +148,8 @@ levee_status run_stream_open(run_stream *s, levee_error *error) {
     memset(s->places, 0, bytes);
     sem_init(&s->work, 0, 0);
     sem_init(&s->done, 0, 0);
-    levee_status status =
-        thread_start(&s->writer, "the thread that writes what a run tells", false, keep_handing, s, error);
-    /* From here to run_stream_begin it sleeps: who measures memory meanwhile is not to meet a thread that starts. */
-    if (status == LEVEE_OK) await(&s->done);
-    return status;
+    /* From here to run_stream_begin it sleeps: who measures memory meanwhile is not disturbed. */
+    return thread_start(&s->writer, "the thread that writes what a run tells", false, keep_handing, s, error);
 }
 
 levee_status run_stream_add(run_stream *s, const sink *face, levee_error *error) {
