@@ -9,9 +9,9 @@ WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wstrict-prototypes -Wvla -Werror -Wn
 CFLAGS   ?= -O3 -g
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -fno-math-errno -ffp-contract=fast -fPIC -fvisibility=hidden $(WARNINGS) -Iinclude -Isrc -MMD -MP \
              $(CFLAGS) $(SANITIZE)
-LIBS := -ldnnl -ljansson -lyaml -lpcre2-8 -lutf8proc -lxxhash -lgomp -lm -lpthread
+LIBS := -ldnnl -ljansson -lyaml -lpcre2-8 -lutf8proc -lxxhash -lmicrohttpd -lgomp -lm -lpthread
 
-PACKAGES := gcc make pkg-config libdnnl-dev libjansson-dev libyaml-dev libpcre2-dev libutf8proc-dev libxxhash-dev \
+PACKAGES := gcc make pkg-config libdnnl-dev libjansson-dev libyaml-dev libpcre2-dev libutf8proc-dev libxxhash-dev libmicrohttpd-dev \
             libcmocka-dev
 
 # Each system has its own way to read memory; the rest is written for Linux.
@@ -19,7 +19,7 @@ OTHER_SYSTEM := $(if $(filter Darwin,$(shell uname)),src/platform/process_meter.
 LIB_SOURCES  := $(sort $(filter-out src/cli/% $(OTHER_SYSTEM),$(wildcard src/*/*.c src/*/*/*.c)))
 CLI_SOURCES  := $(sort $(wildcard src/cli/*.c))
 TEST_SOURCES := $(sort $(wildcard tests/test_*.c))
-TEST_PROGRAMS := tests/golden.c tests/held.c tests/neighbour.c tests/program.c
+TEST_PROGRAMS := tests/golden.c tests/held.c tests/neighbour.c tests/program.c tests/http.c
 TEST_HELPERS := $(filter-out $(TEST_SOURCES) $(TEST_PROGRAMS),$(sort $(wildcard tests/*.c)))
 object = $(patsubst %.c,$(BUILD)/objects/%.o,$(1))
 # ThreadSanitizer does not see how libgomp synchronises; then Levee's own loops run on threads that it does see.
@@ -28,7 +28,7 @@ LIB_OBJECTS := $(call object,$(LIB_SOURCES))
 TESTS       := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
 FUZZERS     := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 
-.PHONY: all help deps check-deps demo test golden interop bench accuracy bench-planning bench-probe bench-growth leaks guard-cost monitor-cost install uninstall \
+.PHONY: all help deps check-deps demo test golden interop bench accuracy bench-planning bench-probe bench-growth bench-web leaks guard-cost monitor-cost install uninstall \
         format lint asan tsan valgrind fuzz run-fuzzers clean
 all: $(BUILD)/levee $(BUILD)/liblevee.so
 
@@ -48,6 +48,9 @@ $(BUILD)/objects/%.o: %.c | check-deps
 	@echo '  CC   $<'
 	@$(CC) $(ALL_CFLAGS) -c $< -o $@
 
+# The page is a part of the program.
+$(call object,src/web/page.c): src/web/page.html
+
 $(BUILD)/liblevee.a: $(LIB_OBJECTS)
 	@rm -f $@
 	@echo '  AR   $@'
@@ -62,6 +65,10 @@ $(BUILD)/levee: $(call object,$(CLI_SOURCES)) $(SEEN_THREADS) $(BUILD)/liblevee.
 	@$(CC) $(SANITIZE) $^ $(LIBS) -o $@
 
 $(BUILD)/golden $(BUILD)/held $(BUILD)/neighbour $(BUILD)/program: $(BUILD)/%: $(BUILD)/objects/tests/%.o $(SEEN_THREADS) $(BUILD)/liblevee.a
+	@echo '  LINK $@'
+	@$(CC) $(SANITIZE) $^ $(LIBS) -o $@
+
+$(BUILD)/http: $(call object,tests/http.c tests/http_client.c) $(BUILD)/liblevee.a
 	@echo '  LINK $@'
 	@$(CC) $(SANITIZE) $^ $(LIBS) -o $@
 
@@ -94,11 +101,12 @@ golden: $(BUILD)/golden ## build the program that compares the engine with PyTor
 demo: $(BUILD)/levee ## train a small model from scratch, fine-tune it inside a budget, show that it held
 	@tools/demo.sh $(BUILD)/levee
 
-test: all $(BUILD)/golden $(BUILD)/held $(BUILD)/neighbour $(BUILD)/program $(TESTS) ## build and run all tests
-	@LEVEE=$(BUILD)/levee GOLDEN=$(BUILD)/golden HELD=$(BUILD)/held NEIGHBOUR=$(BUILD)/neighbour PROGRAM=$(BUILD)/program CC='$(CC)' SANITIZE='$(SANITIZE)' tests/run.sh $(TESTS)
+test: all $(BUILD)/golden $(BUILD)/held $(BUILD)/neighbour $(BUILD)/program $(BUILD)/http $(TESTS) ## build and run all tests
+	@LEVEE=$(BUILD)/levee GOLDEN=$(BUILD)/golden HELD=$(BUILD)/held NEIGHBOUR=$(BUILD)/neighbour PROGRAM=$(BUILD)/program HTTP=$(BUILD)/http CC='$(CC)' SANITIZE='$(SANITIZE)' tests/run.sh $(TESTS)
 
-interop: $(BUILD)/levee ## needs Python: round trips through PEFT, transformers, gguf and mlx-lm, installed into a throw-away environment
+interop: $(BUILD)/levee $(BUILD)/http ## needs Python: round trips through PEFT, transformers, gguf and mlx-lm, installed into a throw-away environment
 	@tests/interop/run.sh $(BUILD)/levee
+	@tests/interop/prometheus.sh $(BUILD)/levee $(BUILD)/http
 
 bench: $(BUILD)/levee ## measure speed and memory by budget, and changes of plan (ten minutes)
 	@bench/run.sh $(BUILD)/levee
@@ -116,6 +124,9 @@ bench-probe: $(BUILD)/levee $(BUILD)/held ## train 500 steps with what probe fin
 
 bench-growth: $(BUILD)/levee ## measure how held memory grows over 10,000 steps (a quarter of an hour)
 	@bench/growth.sh $(BUILD)/levee
+
+bench-web: $(BUILD)/levee $(BUILD)/bench/web_load ## measure what 200 clients of the page cost a training (three minutes, two quiet processors)
+	@bench/web_load.sh $(BUILD)/levee $(BUILD)/bench/web_load
 
 leaks: $(BUILD)/bench/leaks ## simulate the leak estimator: delays, false alarms, intervals (some minutes)
 	@$< early 100 && $< delays 300 && $< alarms 8
@@ -167,7 +178,7 @@ tsan: ## run the tests under ThreadSanitizer
 
 valgrind: $(BUILD)/levee $(TESTS) ## train, evaluate and generate under valgrind, and the tests that need neither time nor exact counts
 	@tests/valgrind.sh $(BUILD)/levee $(filter-out %_products %_attention %_kernels %_pack %_dataset %_allocations %_order \
-	  %_leak %_model %_sample %_guard %_meters %_groups %_tree,$(TESTS))
+	  %_leak %_model %_sample %_guard %_meters %_groups %_tree %_server,$(TESTS))
 
 fuzz: ## fuzz each reader of files for FUZZ_SECONDS (60) with clang's libFuzzer
 	$(MAKE) CC=clang BUILD=build-fuzz CFLAGS='-O1 -g -fno-omit-frame-pointer' \

@@ -154,10 +154,15 @@ levee_status session_measure(session *s, levee_error *error) {
     process_memory now;
     status = read_held(&now, error);
     if (status != LEVEE_OK) return status;
-    uint64_t booked = ledger_booked(LEVEE_CATEGORY_COUNT);
+    uint64_t booked = ledger_booked(LEVEE_CATEGORY_COUNT) - s->promised_bytes;
     s->runtime_bytes = now.held_bytes + library_bytes;
     s->unbooked_bytes = now.held_bytes > booked ? now.held_bytes - booked : s->reserve_bytes;
     return LEVEE_OK;
+}
+
+void session_promise(session *s, uint64_t bytes) {
+    s->promised_bytes += bytes;
+    s->reserve_bytes += bytes;
 }
 
 uint64_t session_unplanned_bytes(const session *s) { return s->runtime_bytes + s->reserve_bytes; }

@@ -35,6 +35,7 @@ typedef struct session {
                                 libraries take inside a call */
     uint64_t unbooked_bytes; /* what the kernel counted then, and the ledger did not */
     uint64_t reserve_bytes;  /* kept free for what the libraries still take while running */
+    uint64_t promised_bytes; /* of it, what is booked already (session_promise) */
     layout lasting;
     region memory; /* lasting values and arena, in host memory */
     uint64_t booked_bytes[LEVEE_CATEGORY_COUNT];
@@ -56,6 +57,9 @@ levee_status session_restart(session *s, levee_error *error);
 
 /* Measures what is held now; call when all that is not planned is open. */
 levee_status session_measure(session *s, levee_error *error);
+
+/* So many bytes are booked, and will be touched later, if at all: plans leave them free. Before session_measure. */
+void session_promise(session *s, uint64_t bytes);
 
 /* What the budget covers besides the plans: runtime and reserve. */
 uint64_t session_unplanned_bytes(const session *s);
