@@ -7,6 +7,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "cli/report.h"
 #include "cli/watch.h"
 #include "levee.h"
 
@@ -89,6 +90,7 @@ static void print_help(FILE *to, const char *verb) {
     fputs("  init       write a new, untrained model: levee init DIR [--family llama|mistral|qwen2|qwen3]\n"
           "             [--hidden-size N] [--intermediate-size N] [--layers N] [--heads N] [--kv-heads N]\n"
           "             [--head-dim N] [--window N] [--seed N]\n"
+          "  report     one HTML page about runs: levee report RUN_DIR... [--output FILE.html]\n"
           "  watch      run any command and guard its memory: levee watch --help\n\noptions:\n",
           to);
     print_options(to, NULL);
@@ -288,6 +290,7 @@ int main(int count, char **arguments) {
         return 0;
     }
     if (!strcmp(arguments[1], "init")) return run_init(count - 2, arguments + 2);
+    if (!strcmp(arguments[1], "report")) return report_command(count - 2, arguments + 2);
     for (unsigned i = 0; i < VERB_COUNT; i++) {
         if (strcmp(arguments[1], verbs[i].name)) continue;
         levee_error error = {0};
@@ -301,8 +304,8 @@ int main(int count, char **arguments) {
         return status == LEVEE_OK ? 0 : fail(&error);
     }
     fprintf(stderr,
-            "levee: '%s' is no verb; there are train, plan, probe, doctor, eval, export, generate, inspect, tokenize, init "
-            "and watch\n",
+            "levee: '%s' is no verb; there are train, plan, probe, doctor, eval, export, generate, inspect, tokenize, init, "
+            "report and watch\n",
             arguments[1]);
     return LEVEE_USAGE;
 }
