@@ -4,7 +4,7 @@
 #include <math.h>
 
 /* The view is narrow, so that its text can still be read on a phone, where the page makes it larger (page.c). */
-enum { WIDTH = 640, HEIGHT = 300, LEFT = 96, RIGHT = 626, TOP = 14, BOTTOM = 252 };
+enum { WIDTH = 640, HEIGHT = 284, LEFT = 96, RIGHT = 604, TOP = 14, BOTTOM = 252 };
 
 static const plot_frame view = {
     .width = WIDTH, .height = HEIGHT, .left = LEFT, .right = RIGHT, .top = TOP, .bottom = BOTTOM};
@@ -56,10 +56,11 @@ static double nice_step(double range, double parts) {
 
 static void value_tick(formatter *f, const chart *c, double value) {
     double y = chart_y(c, value);
+    bool plain = fabs(value) >= 1e4 && fabs(value) < 1e7;
     format_add(f,
                "<path class=\"grid\" d=\"M%d %.1fH%d\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\" "
-               "class=\"small\">%.4g</text>\n",
-               LEFT, y, RIGHT, LEFT - 8, y + 4, value);
+               "class=\"small\">%.*g</text>\n",
+               LEFT, y, RIGHT, LEFT - 8, y + 4, plain ? 7 : 4, value);
 }
 
 static void logarithmic_axis(formatter *f, const chart *c) {

@@ -1,6 +1,7 @@
 /* Files of JSON objects: see jsonl.h. */
 #include "report/jsonl.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -74,21 +75,28 @@ static levee_status next_line(jsonl_reader *r, json_span *line, levee_error *err
 
 static bool is_blank(json_span line) { return !line.bytes || (line.bytes == 1 && *line.text == '\r'); }
 
+/* Whole numbers are read as reals, because "no limit" is UINT64_MAX, which is more than the library's integers hold.
+ */
+static levee_status parse(jsonl_reader *r, json_span line, const json_t **object, levee_error *error) {
+    json_error_t problem;
+    uint64_t needed = json_parse_bytes(line.text, line.bytes);
+    levee_status status = pool_reserve(&r->json, needed, error);
+    if (status != LEVEE_OK) return status;
+    pool_enter(&r->json);
+    *object = json_parse(line.text, line.bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &problem);
+    pool_leave();
+    bool refused = !*object && json_error_code(&problem) == json_error_out_of_memory;
+    return refused ? error_out_of_memory(error, r->path, needed) : LEVEE_OK;
+}
+
 levee_status jsonl_next(jsonl_reader *r, const json_t **object, levee_error *error) {
     json_span line;
     *object = NULL;
     for (;;) {
-        bool refused = false;
         levee_status status = next_line(r, &line, error);
         if (status != LEVEE_OK || !line.text) return status;
-        if (!is_blank(line)) {
-            uint64_t needed = json_parse_bytes(line.text, line.bytes);
-            status = pool_reserve(&r->json, needed, error);
-            if (status != LEVEE_OK) return status;
-            *object = json_span_parse(line, &r->json, &refused);
-            if (refused) return error_out_of_memory(error, r->path, needed);
-        }
-        if (json_is_object(*object)) return LEVEE_OK;
+        if (!is_blank(line)) status = parse(r, line, object, error);
+        if (status != LEVEE_OK || json_is_object(*object)) return status;
         *object = NULL;
         jsonl_refuse(r);
     }
@@ -100,9 +108,9 @@ double jsonl_number(const json_t *object, const char *key, double otherwise) {
 }
 
 bool jsonl_count(const json_t *object, const char *key, uint64_t *count) {
-    const json_t *value = json_object_get(object, key);
-    bool known = json_is_integer(value) && json_integer_value(value) >= 0;
-    *count = known ? (uint64_t)json_integer_value(value) : 0;
+    double value = jsonl_number(object, key, -1);
+    bool known = value >= 0 && value < 0x1p63 && value == floor(value);
+    *count = known ? (uint64_t)value : 0;
     return known;
 }
 

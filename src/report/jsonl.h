@@ -39,7 +39,7 @@ void jsonl_refuse(jsonl_reader *r);
 /* The number under a key; `otherwise` when there is none: null, or something else. */
 double jsonl_number(const json_t *object, const char *key, double otherwise);
 
-/* The whole number under a key, from 0; false when there is none. */
+/* The whole number under a key, from 0 and below 2^63; false when there is none. Beyond 2^53 it may be rounded. */
 bool jsonl_count(const json_t *object, const char *key, uint64_t *count);
 
 /* Copies the text under a key, as much as fits; "" when there is none. */

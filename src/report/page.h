@@ -58,4 +58,7 @@ void page_story_marks(formatter *f, const struct chart *c, const history *h);
 /* Several runs beside each other. `names` tells them apart. */
 void page_comparison(page *p, const history *const *runs, char names[][PAGE_NAME_BYTES], uint32_t count);
 
+/* Says, within the words of a column, what the guard did in its steps. */
+void page_story_words(formatter *f, const history *h, const history_point *p);
+
 #endif

@@ -57,7 +57,7 @@ static void draw_validations(formatter *f, const chart *c, const history *h) {
     chart_line_end(&line);
 }
 
-static void hover_loss(formatter *f, const chart *c, const history_point *p) {
+static void hover_loss(formatter *f, const chart *c, const history *h, const history_point *p) {
     chart_hover_begin(f, c, (double)p->first, (double)p->last);
     name_steps(f, p);
     format_add(f, "\nloss ");
@@ -74,6 +74,7 @@ static void hover_loss(formatter *f, const chart *c, const history_point *p) {
         page_number(f, p->validation_loss, 9);
         if (p->steps > 1) format_add(f, " at step %llu", (unsigned long long)p->validation_step);
     }
+    page_story_words(f, h, p);
     chart_hover_end(f);
 }
 
@@ -100,7 +101,7 @@ static void draw_loss(page *p, const history *h) {
     for (uint32_t i = 0; i < h->count; i++) chart_line_add(&drawn, middle(&h->points[i]), h->points[i].loss);
     chart_line_end(&drawn);
     draw_validations(f, &c, h);
-    for (uint32_t i = 0; i < h->count; i++) hover_loss(f, &c, &h->points[i]);
+    for (uint32_t i = 0; i < h->count; i++) hover_loss(f, &c, h, &h->points[i]);
     plot_end(f);
     format_add(f, "<ul class=\"legend\" aria-label=\"Colours of loss\">\n");
     page_legend(f, "run0", "training");
@@ -161,7 +162,7 @@ static void draw_band(formatter *f, const chart *c, const history *h, unsigned b
     format_add(f, "V%dZ\"/>\n", c->frame.bottom);
 }
 
-static void hover_memory(formatter *f, const chart *c, const history_point *p) {
+static void hover_memory(formatter *f, const chart *c, const history *h, const history_point *p) {
     chart_hover_begin(f, c, (double)p->first, (double)p->last);
     name_steps(f, p);
     format_add(f, "\nheld ");
@@ -175,6 +176,7 @@ static void hover_memory(formatter *f, const chart *c, const history_point *p) {
         format_add(f, "\n%s ", levee_category_name(band_category(b)));
         page_bytes(f, p->booked_bytes[band_category(b)]);
     }
+    page_story_words(f, h, p);
     chart_hover_end(f);
 }
 
@@ -216,7 +218,7 @@ static void draw_memory(page *p, const history *h) {
     chart_line_end(&held);
     page_story_marks(f, &c, h);
     if (isfinite(h->budget_bytes)) plot_budget(f, &c.frame, (uint64_t)h->budget_bytes);
-    for (uint32_t i = 0; i < h->count; i++) hover_memory(f, &c, &h->points[i]);
+    for (uint32_t i = 0; i < h->count; i++) hover_memory(f, &c, h, &h->points[i]);
     plot_end(f);
     memory_legend(f, h, planned > 0);
     bool beyond = isfinite(h->budget_bytes) && h->budget_bytes > c.most;

@@ -148,3 +148,13 @@ void page_story_marks(formatter *f, const chart *c, const history *h) {
         format_add(f, "<path class=\"mark\" d=\"M%.1f %dV%d\"/>", x, c->frame.bottom, c->frame.top);
     }
 }
+
+void page_story_words(formatter *f, const history *h, const history_point *p) {
+    for (uint32_t i = 0; i < history_decisions(h); i++) {
+        const history_decision *d = history_decision_at(h, i);
+        if (d->step < p->first || d->step > p->last) continue;
+        format_add(f, "\nguard%s, after step %llu: ", d->carried_out ? "" : " (a warning only)",
+                   (unsigned long long)d->step);
+        format_xml_text(f, d->action);
+    }
+}
