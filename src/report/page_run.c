@@ -87,11 +87,11 @@ static void draw_loss(page *p, const history *h) {
         least = fmin(fmin(least, point->least_loss), point->validation_loss);
         most = fmax(fmax(most, point->most_loss), point->validation_loss);
     }
+    if (!isfinite(least)) return; /* no loss is known */
     chart c = chart_of(h->first_step, h->last_step, least, most, true);
     page_plot_begin(p, "Loss");
-    snprintf(words, sizeof words, "Loss over steps %llu to %llu: from %.4g to %.4g, least %.4g",
-             (unsigned long long)h->first_step, (unsigned long long)h->last_step, h->first_loss, h->last_loss,
-             h->least_loss);
+    snprintf(words, sizeof words, "Loss over steps %llu to %llu, between %.4g and %.4g",
+             (unsigned long long)h->first_step, (unsigned long long)h->last_step, least, most);
     plot_open(f, &c.frame, words);
     chart_value_axis(f, &c);
     chart_step_axis(f, &c);
@@ -243,8 +243,10 @@ static void verdict(formatter *f, const history *h) {
     else if (h->by_samples)
         format_add(f, "There is no metrics.jsonl: this is what the guard saw of memory.");
     else
-        format_add(f, "%llu step%s; loss from %.4g to %.4g.", (unsigned long long)h->steps, h->steps == 1 ? "" : "s",
-                   h->first_loss, h->last_loss);
+        format_add(f, "%llu step%s", (unsigned long long)h->steps, h->steps == 1 ? "" : "s");
+    if (isfinite(h->first_loss) && isfinite(h->last_loss))
+        format_add(f, "; loss from %.4g to %.4g", h->first_loss, h->last_loss);
+    if (h->steps && !h->by_samples) format_add(f, ".");
     if (isfinite(h->peak_bytes)) {
         format_add(f, " Memory: ");
         page_bytes(f, h->peak_bytes);
