@@ -239,7 +239,8 @@ static void makes_no_markup_of_texts(void **state) {
 static void counts_what_it_cannot_read(void **state) {
     const char *directory = made_directory(*state, "run");
     static char long_line[20000];
-    memset(long_line, 'x', sizeof long_line - 1);
+    memset(long_line, 'x', 16384); /* twice what a line may have, and then what would be a step */
+    strcpy(long_line + 16384, "{\"step\":3,\"loss\":0}");
     char *text = malloc(sizeof long_line + 1000);
     int length =
         sprintf(text,
