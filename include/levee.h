@@ -82,6 +82,21 @@ typedef const char *levee_ask(void *context);
 /* Says where the turns of a conversation come from, for levee_generate. */
 void levee_options_ask(levee_options *options, levee_ask *ask, void *context);
 
+/* How far a training is, at the end of a step. */
+typedef struct levee_progress {
+    uint64_t step, steps; /* finished; of the whole run */
+    double loss, tokens_per_second, seconds_left;
+    uint64_t held_bytes; /* or LEVEE_UNKNOWN_BYTES */
+    uint64_t planned_bytes, budget_bytes;
+    const char *guard; /* what the guard says of memory: "green", "yellow", "orange", "red", "black"; "off" */
+} levee_progress;
+
+/* Shows it, on the thread that trains, which waits meanwhile. */
+typedef void levee_show(void *context, const levee_progress *progress);
+
+/* Has levee_train show each step, and no longer print lines of progress; all else it prints as before. */
+void levee_options_show_progress(levee_options *options, levee_show *show, void *context);
+
 /* The table of options, for help texts: key, a line about it (NULL for what is accepted and does nothing), and the
  * verbs that alone have it, as "plan, doctor and inspect" (NULL for an option of a run, which every verb takes). */
 unsigned levee_option_count(void);
@@ -287,6 +302,27 @@ levee_status levee_watch(const levee_watch_options *options, char *const *argume
  * replaces the file when it is whole. Prints one line. LEVEE_MISSING_INPUT when a directory holds no run. */
 levee_status levee_report(const char *const *directories, unsigned count, const char *output, levee_print *print,
                           void *context, levee_error *error);
+
+/* A look at a run from outside: one that goes on, or has ended, in this process or another, by what lies in its
+ * directory (adapter_path, or watch's run-dir) alone. docs/monitoring.md says what is there. */
+typedef struct levee_top levee_top;
+
+typedef struct levee_top_look {
+    unsigned columns, rows; /* of the screen; rows 0: as many as it takes */
+    bool colour;            /* with the terminal's colours */
+    bool unicode;           /* blocks for bars and curves, else ASCII */
+    unsigned older_events;  /* decisions of the guard up to so many before the last */
+} levee_top_look;
+
+/* Opens a run's directory, which takes some 250 KiB. LEVEE_MISSING_INPUT when no run has written there. Freed by
+ * levee_top_close, which accepts NULL. */
+levee_status levee_top_open(levee_top **top, const char *directory, levee_error *error);
+void levee_top_close(levee_top *top);
+
+/* Reads what came since, and prints one frame: lines no longer than `columns` (40 at least), the last without a
+ * newline. *older (NULL: nobody asks) is the number of decisions that are older than those shown. */
+levee_status levee_top_frame(levee_top *top, const levee_top_look *look, levee_print *print, void *context,
+                             unsigned *older, levee_error *error);
 
 /* The shape of a new, untrained model. */
 typedef struct levee_shape {

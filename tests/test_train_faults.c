@@ -230,12 +230,32 @@ static bool ends_with(const char *text, const char *ending) {
     return length >= tail && !strcmp(text + length - tail, ending);
 }
 
+/* A plan has numbers of bytes that are free now. */
+static bool is_whole_plan(const char *path) {
+    size_t bytes;
+    char *content = scratch_read(path, &bytes);
+    bool whole = bytes > 2 && content[0] == '{' && !strcmp(content + bytes - 2, "}\n");
+    free(content);
+    return whole;
+}
+
+/* Files that lines are appended to end with a whole one. */
+static bool has_whole_lines(const char *path) {
+    size_t bytes;
+    char *content = scratch_read(path, &bytes);
+    bool whole = !bytes || content[bytes - 1] == '\n';
+    free(content);
+    return whole;
+}
+
 /* Is the content of a file one that it may have: as before, as after, or what a step between them gives? Numbers of
  * seconds and bytes are in metrics and so in checkpoints; what those are worth shows when the run is gone on with. */
 static bool is_whole(const scenario *s, const char *name, uint64_t hash) {
     if (ends_with(name, ".partial") || ends_with(name, ".checkpoint") || ends_with(name, "metrics.jsonl"))
         return true;
     if (!strcmp(name, "README.md") && s->result) return is_whole_card(in(place, name));
+    if (!strcmp(name, "plan.json")) return is_whole_plan(in(place, name));
+    if (!strcmp(name, "samples.jsonl") || !strcmp(name, "log.txt")) return has_whole_lines(in(place, name));
     const uint64_t *before = find_file(&s->before, name), *after = find_file(&s->after, name);
     bool known = (before && *before == hash) || (after && *after == hash);
     for (unsigned i = 0; s->result && !strcmp(name, s->result) && i <= LAST_STEPS - FIRST_STEPS; i++)

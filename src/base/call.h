@@ -41,7 +41,8 @@ struct dirent *call_readdir(DIR *directory);
 int call_statvfs(const char *path, struct statvfs *disk);
 int call_statfs(const char *path, struct statfs *system);
 
-/* An exclusive lock, without waiting. */
+/* An exclusive lock, or a shared one, without waiting. */
 int call_flock(int file);
+int call_flock_shared(int file);
 
 #endif

@@ -347,6 +347,11 @@ levee_status file_move(const char *from, const char *to, levee_error *error) {
     return make_name_last(to, error);
 }
 
+levee_status file_replace(const char *from, const char *to, levee_error *error) {
+    if (!call_rename(from, to)) return LEVEE_OK;
+    return error_set(error, LEVEE_IO_ERROR, "%s: cannot be named %s: %s", from, to, strerror(errno));
+}
+
 static levee_status remove_visited(void *context, const char *name, levee_error *error) {
     char path[FILE_PATH_BYTES];
     bool is_file = strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && file_join(path, context, name);

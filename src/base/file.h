@@ -44,6 +44,9 @@ levee_status file_remove_directory(const char *path, levee_error *error);
 /* Gives a file or directory another name, where nothing may be yet, and makes that last. */
 levee_status file_move(const char *from, const char *to, levee_error *error);
 
+/* Gives a file another name, and replaces what was there. */
+levee_status file_replace(const char *from, const char *to, levee_error *error);
+
 /* Removes a directory and the files in it, but no directories in it. */
 levee_status file_remove_with_files(const char *directory, levee_error *error);
 

@@ -21,4 +21,13 @@ levee_status directory_lock_take(directory_lock *lock, const char *directory, le
 /* Accepts a zeroed lock, and one that was refused. */
 void directory_lock_release(directory_lock *lock);
 
+/* Who holds it says who it is, in so many bytes, so that whoever looks at the directory can find the program. That is
+ * a help and no part of the lock: what cannot be written is not. */
+enum { LOCK_NOTE_BYTES = 64 };
+void directory_lock_note(const directory_lock *lock, const char note[LOCK_NOTE_BYTES]);
+
+/* Does somebody hold the lock of this directory, and what did whoever held it last say (or "")? Takes nothing, and
+ * makes no file. LEVEE_MISSING_INPUT where there never was a lock. */
+levee_status directory_lock_look(const char *directory, bool *held, char note[LOCK_NOTE_BYTES], levee_error *error);
+
 #endif

@@ -7,7 +7,9 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "cli/progress.h"
 #include "cli/report.h"
+#include "cli/top.h"
 #include "cli/watch.h"
 #include "levee.h"
 
@@ -91,7 +93,8 @@ static void print_help(FILE *to, const char *verb) {
           "             [--hidden-size N] [--intermediate-size N] [--layers N] [--heads N] [--kv-heads N]\n"
           "             [--head-dim N] [--window N] [--seed N]\n"
           "  report     one HTML page about runs: levee report RUN_DIR... [--output FILE.html]\n"
-          "  watch      run any command and guard its memory: levee watch --help\n\noptions:\n",
+          "  watch      run any command and guard its memory: levee watch --help\n"
+          "  top        show a running job, from its directory: levee top DIR\n\noptions:\n",
           to);
     print_options(to, NULL);
     fputs("  -c, --config FILE            options from a YAML file; the command line wins\n", to);
@@ -225,6 +228,7 @@ static void *answer_signals(void *awaited) {
         if (stopping) _exit(LEVEE_STOPPED);
         stopping = true;
         levee_request(LEVEE_REQUEST_STOP);
+        if (progress_is_shown() && write(STDERR_FILENO, PROGRESS_CLEAR, sizeof PROGRESS_CLEAR - 1) < 0) continue;
         if (write(STDERR_FILENO, message, sizeof message - 1) < 0) continue; /* nobody listens */
     }
     return NULL;
@@ -277,6 +281,7 @@ int main(int count, char **arguments) {
     /* Before all else: what is set for a training, its environment and its place among victims, is not for a command.
      */
     if (count > 1 && !strcmp(arguments[1], "watch")) return watch_command(count - 2, arguments + 2);
+    if (count > 1 && !strcmp(arguments[1], "top")) return top_command(count - 2, arguments + 2);
     start_with_sleeping_threads(arguments);
     levee_prepare();
     volunteer();
@@ -299,13 +304,18 @@ int main(int count, char **arguments) {
         levee_status status = read_options(options, count - 2, arguments + 2, verbs[i].nameless, &error);
         levee_options_ask(options, ask, stdin);
         levee_print *print = verbs[i].run == levee_generate ? print_piece : print_line;
+        if (verbs[i].run == levee_train) {
+            progress_begin(options);
+            print = progress_print;
+        }
         if (status == LEVEE_OK) status = verbs[i].run(options, print, stdout, &error);
+        progress_end();
         levee_options_free(options);
         return status == LEVEE_OK ? 0 : fail(&error);
     }
     fprintf(stderr,
             "levee: '%s' is no verb; there are train, plan, probe, doctor, eval, export, generate, inspect, tokenize, init, "
-            "report and watch\n",
+            "report, watch and top\n",
             arguments[1]);
     return LEVEE_USAGE;
 }

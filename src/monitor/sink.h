@@ -8,7 +8,7 @@
  * A member that fails says why. The stream counts it, keeps the first message, and goes on: the next record comes all
  * the same, to this sink and to the others, for a disk may be full now and not later. No sink ends a training.
  *
- * Ownership. Who opens a sink adds it (stream_add), and closes it when the stream is closed, which has by then handed
+ * Ownership. Who opens a sink adds it (run_stream_add), and closes it when the stream is closed, which has by then handed
  * over all that was pushed. `self` is what the members are called with. */
 #ifndef LEVEE_MONITOR_SINK_H
 #define LEVEE_MONITOR_SINK_H
@@ -16,7 +16,7 @@
 #include "report/records.h"
 
 typedef struct sink {
-    const char *name; /* for messages: "metrics.jsonl"; lasts as long as the stream */
+    const char *name; /* for messages: "metrics.jsonl"; lasts as long as the run_stream */
     void *self;
     /* What is NULL is skipped. */
     levee_status (*step)(void *self, const step_report *report, levee_error *error);
@@ -25,7 +25,7 @@ typedef struct sink {
     levee_status (*line)(void *self, const line_report *line, levee_error *error);
     /* Has everything so far reach the disk: before a checkpoint, and at the end. */
     levee_status (*sync)(void *self, levee_error *error);
-    /* A checkpoint says how far this one has come, so none is made when its sync fails (stream_flush). */
+    /* A checkpoint says how far this one has come, so none is made when its sync fails (run_stream_flush). */
     bool checkpointed;
 } sink;
 

@@ -1,25 +1,27 @@
-/* events.jsonl: what the guard did and why, one JSON object a decision, appended and readable at once; where somebody
- * asks for it, one a sample too, which has no "action". Formats into a fixed buffer, allocates nothing. */
+/* What the guard did and why, as lines of JSON: one object a decision, or a sample, which has no "action". Format into
+ * the caller's buffer, allocate nothing.
+ *
+ * A decision comes with its evidence: "before" holds the samples of the steps before it, the oldest first, and
+ * "meters" the sample that it was made of. */
 #ifndef LEVEE_REPORT_EVENTS_H
 #define LEVEE_REPORT_EVENTS_H
 
 #include "report/records.h"
 
-typedef struct event_log {
-    int descriptor; /* -1 when closed */
-    uint64_t bytes; /* written so far: whole lines */
-} event_log;
+enum { EVENT_LINE_BYTES = 8192, EVIDENCE_SAMPLES = 8 };
 
-/* Opens a file for appending: what a run that is gone on with had to tell stays. events_close accepts a closed one.
- */
-levee_status events_open(event_log *log, const char *path, levee_error *error);
-void events_close(event_log *log);
+/* The last samples: number n is at n % EVIDENCE_SAMPLES. Zeroed: none. */
+typedef struct event_evidence {
+    uint64_t count; /* seen so far */
+    sample_report samples[EVIDENCE_SAMPLES];
+} event_evidence;
 
-/* Writes a decision. What cannot be written is dropped, and counted by the return value: a full disk must not end a
- * training. */
-bool events_write(event_log *log, const event_report *event);
+void evidence_add(event_evidence *before, const sample_report *seen);
 
-/* Writes a sample without a decision: {"time", "step", "held_bytes", "level", "share", "leak", ..., "meters"}. */
-bool events_write_sample(event_log *log, const sample_report *seen);
+/* Writes a decision, with a newline at its end; returns its length. `before` NULL: nothing is known of that. */
+unsigned event_line(char line[EVENT_LINE_BYTES], const event_report *event, const event_evidence *before);
+
+/* Writes a sample: {"time", "step", "held_bytes", "level", "share", "leak", ..., "meters"}. */
+unsigned sample_line(char line[EVENT_LINE_BYTES], const sample_report *seen);
 
 #endif

@@ -7,8 +7,6 @@
 #include "base/file.h"
 #include "report/json_text.h"
 
-enum { LINE_BYTES = 4096 };
-
 levee_status metrics_open(metrics *m, const char *path, uint64_t keep_bytes, levee_error *error) {
     return file_append_open(&m->descriptor, path, keep_bytes, &m->bytes, error);
 }
@@ -27,21 +25,21 @@ static int categories(char *text, size_t room, const char *key, const uint64_t *
 }
 
 levee_status metrics_write(metrics *m, const step_report *r, levee_error *error) {
-    char line[LINE_BYTES], loss[JSON_NUMBER_BYTES], rate[JSON_NUMBER_BYTES], norm[JSON_NUMBER_BYTES],
+    char line[METRICS_LINE_BYTES], loss[JSON_NUMBER_BYTES], rate[JSON_NUMBER_BYTES], norm[JSON_NUMBER_BYTES],
         speed[JSON_NUMBER_BYTES];
     char validation[JSON_NUMBER_BYTES], seconds[JSON_NUMBER_BYTES], held[JSON_NUMBER_BYTES];
     int length = snprintf(
         line, sizeof line,
-        "{\"step\":%llu,\"time\":%.3f,\"loss\":%s,\"val_loss\":%s,\"learning_rate\":%s,\"grad_norm\":%s,\"tokens\":%"
+        "{\"step\":%llu,\"loss\":%s,\"val_loss\":%s,\"learning_rate\":%s,\"grad_norm\":%s,\"tokens\":%"
         "llu,"
         "\"trained_tokens\":%llu,\"tokens_per_second\":%s,\"seconds\":%s,\"passes\":%u,\"repeated_passes\":%u,\"plan_"
         "level\":%u,\"applied\":%s,"
-        "\"held_bytes\":%s,\"peak_bytes\":%llu,\"predicted_bytes\":%llu,\"budget_bytes\":%llu",
-        (unsigned long long)r->step, r->time, json_text_number(loss, r->loss),
+        "\"time\":%.3f,\"held_bytes\":%s,\"peak_bytes\":%llu,\"predicted_bytes\":%llu,\"budget_bytes\":%llu",
+        (unsigned long long)r->step, json_text_number(loss, r->loss),
         json_text_number(validation, r->validation_loss), json_text_number(rate, r->learning_rate),
         json_text_number(norm, r->gradient_norm), (unsigned long long)r->tokens,
         (unsigned long long)r->trained_tokens, json_text_number(speed, r->tokens_per_second),
-        json_text_number(seconds, r->seconds), r->passes, r->repeated, r->plan_level, r->applied ? "true" : "false",
+        json_text_number(seconds, r->seconds), r->passes, r->repeated, r->plan_level, r->applied ? "true" : "false", r->time,
         json_text_count(held, r->held_bytes != LEVEE_UNKNOWN_BYTES, r->held_bytes), (unsigned long long)r->peak_bytes,
         (unsigned long long)r->predicted_bytes, (unsigned long long)r->budget_bytes);
     length += categories(line + length, sizeof line - (size_t)length, "planned_bytes", r->planned_bytes);

@@ -5,6 +5,9 @@
 
 #include "report/records.h"
 
+/* No line is longer. */
+enum { METRICS_LINE_BYTES = 4096 };
+
 typedef struct metrics {
     int descriptor; /* -1 when closed */
     uint64_t bytes; /* written so far: whole lines */

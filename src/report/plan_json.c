@@ -7,6 +7,12 @@ static void number(formatter *f, const char *key, uint64_t value) {
     format_add(f, "\"%s\":%llu,", key, (unsigned long long)value);
 }
 
+/* The same where it may be unknown; `end` follows it. */
+static void limit(formatter *f, const plan_report *r, const char *key, uint64_t value, const char *end) {
+    char text[JSON_NUMBER_BYTES];
+    format_add(f, "\"%s\":%s%s", key, json_text_count(text, r->limits_known, value), end);
+}
+
 static void text_field(formatter *f, const char *key, const char *value) {
     format_add(f, "\"%s\":", key);
     format_json_text(f, value);
@@ -61,11 +67,11 @@ static void plan_itself(formatter *f, const plan_report *r) {
     format_add(f, "\"seconds_step\":%s,\"tokens_step\":%s},\"largest_pass\":{",
                r->seconds_step > 0 ? json_text_number(seconds, r->seconds_step) : "null",
                json_text_number(tokens, r->tokens_step));
-    number(f, "sequences", r->largest_sequences);
-    format_add(f, "\"tokens\":%llu},\"budgets\":{", (unsigned long long)r->largest_sequences * r->longest_tokens);
-    number(f, "least_bytes", r->least_budget_bytes);
-    number(f, "unrecomputed_bytes", r->unrecomputed_bytes);
-    format_add(f, "\"unrecomputed_step_bytes\":%llu},\"machine\":{", (unsigned long long)r->unrecomputed_step_bytes);
+    limit(f, r, "sequences", r->largest_sequences, ",");
+    limit(f, r, "tokens", (uint64_t)r->largest_sequences * r->longest_tokens, "},\"budgets\":{");
+    limit(f, r, "least_bytes", r->least_budget_bytes, ",");
+    limit(f, r, "unrecomputed_bytes", r->unrecomputed_bytes, ",");
+    limit(f, r, "unrecomputed_step_bytes", r->unrecomputed_step_bytes, "},\"machine\":{");
     text_field(f, "limit", r->limit);
     number(f, "available_bytes", r->available_bytes);
     format_add(f, "\"reserve_bytes\":%llu},\"disk\":{", (unsigned long long)r->reserve_bytes);

@@ -55,6 +55,7 @@ typedef struct plan_report {
     double tokens_step;  /* rows of a step on average; without data, those of the longest sequences */
     uint32_t capacity_tokens, passes_step, recomputed, candidates, head_chunk_tokens;
     uint64_t arena_bytes, live_bytes; /* of a pass that trains: as packed, and the most that is live at once */
+    bool limits_known; /* by trials, which only an analysis makes: the largest pass and the budgets below */
     uint32_t largest_sequences;       /* of the longest, in one pass that fits the budget; 0 when none does */
     char peak[REPORT_NAME_BYTES];
     uint64_t least_budget_bytes;
@@ -83,6 +84,7 @@ uint64_t plan_report_total(const plan_report *r);
 
 /* Appends the report; the text has no newline at its end. */
 levee_status plan_report_text(text_buffer *text, const plan_report *r, levee_error *error);
+/* What is not known is null: in the plan.json of a run that is what takes trials. */
 levee_status plan_report_json(text_buffer *text, const plan_report *r, levee_error *error);
 
 #endif

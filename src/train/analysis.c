@@ -5,12 +5,7 @@
 
 #include "base/error.h"
 #include "memory/ledger.h"
-#include "model/family.h"
-#include "model/size.h"
-#include "platform/headroom.h"
-#include "platform/process.h"
 #include "train/levels.h"
-#include "train/resume.h"
 
 static void assume(plan_report *r, const char *text) {
     if (r->assumption_count < REPORT_ASSUMPTIONS)
@@ -86,75 +81,6 @@ static levee_status make_plan(analysis *a, levee_error *refusal, levee_error *er
     return status;
 }
 
-void analysis_describe_node(char text[REPORT_NAME_BYTES], const node *n) {
-    char layer[32] = "";
-    if (n->layer >= 0) snprintf(layer, sizeof layer, " of layer %d", (int)n->layer);
-    snprintf(text, REPORT_NAME_BYTES, "%s%s%s", operator_name(n->kind), layer, n->recomputed ? ", again" : "");
-}
-
-static levee_status describe_model(analysis *a, levee_error *error) {
-    plan_report *r = &a->report;
-    const levee_options *o = a->common.options;
-    const session *model = &a->common.model;
-    static const char *const types[] = {"none", "lora", "full", "head", "dora"};
-    model_size size;
-    levee_status status = model_measure(&size, &model->source, error);
-    if (status != LEVEE_OK) return status;
-    uint32_t layers = model->config.layers, last = a->settings.trained.last_layers;
-    r->model = o->model;
-    r->family = model->config.family->type;
-    r->stored_type = dtype_describe(model->config.stored_type)->name;
-    r->fine_tune_type = types[o->type];
-    r->compute = model->device->compute(model->state) == COMPUTE_BF16 ? "bf16" : "f32";
-    r->layers = layers;
-    r->trained_layers = o->type == FINE_TUNE_HEAD ? 0 : last < layers ? last : layers;
-    r->rank = fine_tune_is_adapter(o->type) ? o->rank : 0;
-    r->parameters = size.parameters;
-    r->weights_bytes = model->tensors ? safetensors_mapped_bytes(model->tensors) : size.bytes;
-    for (uint32_t i = 0; i < model->lasting.count; i++)
-        if (model->lasting.entries[i].role == VALUE_PARAMETER)
-            r->trained_parameters += model->lasting.entries[i].rows * model->lasting.entries[i].cols;
-    return LEVEE_OK;
-}
-
-static void describe_plan(analysis *a) {
-    plan_report *r = &a->report;
-    const levee_options *o = a->common.options;
-    const search_result *planned = &a->engine.levels[0].planned;
-    const layout *lasting = &a->common.model.lasting;
-    training_planned_bytes(&a->engine, r->planned_bytes);
-    r->longest_tokens = a->settings.longest_tokens;
-    r->examples_step = planning_step_examples(o);
-    r->steps = planning_steps(o);
-    r->budget_bytes = a->common.model.budget_bytes;
-    r->budget_given = o->budget_given;
-    r->capacity_tokens = planned->chosen.capacity_tokens;
-    r->passes_step = planned->passes;
-    r->arena_bytes = planned->chosen.arena_bytes[SPACE_HOST];
-    r->live_bytes = planned->chosen.lower_bound_bytes[SPACE_HOST];
-    r->recomputed = planned->recomputed_tensors;
-    r->candidates = planned->candidate_tensors;
-    r->head_chunk_tokens = planned->head_chunk_tokens;
-    analysis_describe_node(r->peak, &planned->chosen.g.nodes[planned->chosen.peak_node]);
-    r->checkpoint_bytes = resume_checkpoint_bytes(lasting);
-    r->checkpoints = planning_checkpoints(o);
-    r->result_bytes = planning_result_bytes(o, &a->common.model, r->weights_bytes);
-}
-
-/* What can be had here and now, this process's own memory included: a training would have given it back. */
-static levee_status describe_machine(analysis *a, levee_error *error) {
-    plan_report *r = &a->report;
-    headroom room;
-    process_memory now = {0};
-    levee_status status = headroom_read(&room, a->common.options->others_bytes, error);
-    if (status != LEVEE_OK) return status;
-    process_memory_read(&now);
-    snprintf(r->limit, sizeof r->limit, "%.*s", REPORT_TEXT_BYTES - 1, room.limit.name);
-    r->available_bytes = room.limit.available_bytes + now.held_bytes;
-    r->reserve_bytes = room.reserve_bytes;
-    return LEVEE_OK;
-}
-
 /* The least budget of a job that fits: tried in the same way, when the plan was read and is gone. What is ready for
  * the plan is ready for this one; what opening took still counts. */
 static levee_status find_least_budget(analysis *a, levee_error *error) {
@@ -182,16 +108,17 @@ static levee_status find_least_budget(analysis *a, levee_error *error) {
 static levee_status analyse(analysis *a, levee_error *refusal, levee_error *error) {
     const analysis_options *asked = &a->common.options->analysis;
     levee_status status = make_plan(a, refusal, error);
-    if (status == LEVEE_OK) status = describe_model(a, error);
+    const described planned = {&a->common, &a->data, &a->engine, &a->settings};
+    if (status == LEVEE_OK) status = describe_model(&a->report, &planned, error);
     if (status != LEVEE_OK) return status;
-    describe_plan(a);
-    analysis_estimate_time(a);
-    status = describe_machine(a, error);
+    describe_plan(&a->report, &planned);
+    status = describe_machine(&a->report, &a->common, error);
     if (status == LEVEE_OK && asked->explain) status = analysis_list_buffers(a, error);
     if (status == LEVEE_OK && *asked->curve) status = analysis_draw(a, error);
     if (status == LEVEE_OK) status = find_least_budget(a, error);
     ledger_set_budget(UINT64_MAX); /* trials of what does not fit need not fit */
     if (status == LEVEE_OK) status = analysis_find_limits(a, error);
+    a->report.limits_known = status == LEVEE_OK;
     if (status == LEVEE_OK && asked->explain) status = analysis_find_changes(a, error);
     if (status == LEVEE_OK && asked->table) status = analysis_fill_table(a, error);
     if (status == LEVEE_OK && !a->report.fits) status = analysis_find_nearest(a, error);

@@ -5,8 +5,7 @@
 #ifndef LEVEE_TRAIN_ANALYSIS_H
 #define LEVEE_TRAIN_ANALYSIS_H
 
-#include "report/plan_report.h"
-#include "train/planning.h"
+#include "train/describing.h"
 
 typedef struct analysis {
     run common;
@@ -26,13 +25,6 @@ levee_status analysis_list_buffers(analysis *a, levee_error *error);
 
 /* Draws memory over a pass into the file that --curve names (analysis_peak.c). */
 levee_status analysis_draw(const analysis *a, levee_error *error);
-
-/* "swiglu of layer 3", "linear of layer 3, again" */
-void analysis_describe_node(char text[REPORT_NAME_BYTES], const node *n);
-
-/* How long a step takes, by what levee doctor --calibrate has measured on this machine (analysis_time.c): the work of
- * the plan's own graph (graph/work.h). Left at 0 where nothing was measured. */
-void analysis_estimate_time(analysis *a);
 
 /* By trials (analysis_changes.c): budgets and the largest pass; what would lower the peak; the table; and, for a job
  * that does not fit, what does. */

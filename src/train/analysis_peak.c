@@ -79,7 +79,7 @@ static levee_status make_points(curve_point *points, const analysis *a, levee_er
     levee_status status = occupancy_by_node(live, p, error);
     for (uint32_t i = 0; status == LEVEE_OK && i < p->g.node_count; i++) {
         const node *n = &p->g.nodes[i];
-        analysis_describe_node(points[i].name, n);
+        describe_node(points[i].name, n);
         points[i].layer = n->layer;
         /* What is computed again is a forward operator in the backward part. */
         points[i].part = i == head ? CURVE_HEAD : n->backward || n->recomputed ? CURVE_BACKWARD : CURVE_FORWARD;

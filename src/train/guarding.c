@@ -1,11 +1,9 @@
 /* The guard of a training: see guarding.h. */
 #include "train/guarding.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -16,20 +14,6 @@
 #include "platform/machine.h"
 #include "platform/process.h"
 #include "train/requests.h"
-
-#if defined(__SANITIZE_THREAD__)
-#define WATCHED_BY_THREAD_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define WATCHED_BY_THREAD_SANITIZER 1
-#endif
-#endif
-
-#ifdef WATCHED_BY_THREAD_SANITIZER
-enum { STACK_BYTES = 2 * 1024 * 1024 }; /* it keeps some 900 KiB of its own there */
-#else
-enum { STACK_BYTES = 128 * 1024 };
-#endif
 
 static const double calm_seconds = 0.1,
                     tense_seconds = 0.01; /* tense from yellow on: a container may fill in 35 ms */
@@ -97,22 +81,13 @@ static void *keep_looking(void *context) {
 }
 
 static levee_status start_thread(guarding *g, levee_error *error) {
-    pthread_attr_t attributes;
     pthread_condattr_t clock;
-    g->stack = ledger_alloc(LEVEE_RUNTIME, STACK_BYTES);
-    if (!g->stack) return error_out_of_memory(error, "the guard's thread", STACK_BYTES);
-    mlock(g->stack, STACK_BYTES); /* a limit of the system may forbid it: then it may be swapped out */
     pthread_mutex_init(&g->lock, NULL);
     pthread_condattr_init(&clock);
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
     pthread_cond_init(&g->ending, &clock);
     pthread_condattr_destroy(&clock);
-    pthread_attr_init(&attributes);
-    int failure = pthread_attr_setstack(&attributes, g->stack, STACK_BYTES);
-    if (!failure) failure = pthread_create(&g->thread, &attributes, keep_looking, g);
-    pthread_attr_destroy(&attributes);
-    g->thread_runs = !failure;
-    return failure ? error_set(error, LEVEE_DOES_NOT_FIT, "the guard's thread: %s", strerror(failure)) : LEVEE_OK;
+    return thread_start(&g->thread, "the guard's thread", true, keep_looking, g, error);
 }
 
 static void bend(void *context, guard_sample *sample) {
@@ -123,7 +98,6 @@ static void bend(void *context, guard_sample *sample) {
 levee_status guarding_open(guarding *g, guard_mode mode, const guard_limits *limits, const run *common,
                            levee_error *error) {
     memset(g, 0, sizeof *g);
-    g->events.descriptor = -1;
     g->mode = mode;
     g->common = common;
     if (mode == GUARD_OFF) return LEVEE_OK;
@@ -136,21 +110,14 @@ levee_status guarding_open(guarding *g, guard_mode mode, const guard_limits *lim
 }
 
 void guarding_close(guarding *g) {
-    if (g->thread_runs) {
+    if (g->mode != GUARD_OFF) {
         pthread_mutex_lock(&g->lock);
         g->ends = true;
         pthread_cond_signal(&g->ending);
         pthread_mutex_unlock(&g->lock);
-        pthread_join(g->thread, NULL);
-    }
-    if (g->stack) {
+        thread_join(&g->thread);
         pthread_cond_destroy(&g->ending);
         pthread_mutex_destroy(&g->lock);
-        munlock(g->stack, STACK_BYTES);
-        ledger_free(g->stack);
-    }
-    if (g->mode != GUARD_OFF) {
-        events_close(&g->events);
         sampler_close(&g->meters);
         guard_close(&g->watch);
     }
@@ -174,7 +141,7 @@ static int64_t held_bytes(void) {
 static void tell(guarding *g, const guard_decision *d, bool carried_out, int64_t moved_bytes, double seconds) {
     char line[GUARD_LINE_BYTES], moved[BYTES_TEXT];
     const event_report event = {report_time(), g->step, *d, g->watch.sample, carried_out, moved_bytes, seconds};
-    g->events_dropped += g->events.descriptor >= 0 && !events_write(&g->events, &event);
+    run_stream_push_event(g->common->told, &event);
     guard_decision_line(line, d);
     bytes_format(moved, (uint64_t)(moved_bytes < 0 ? -moved_bytes : moved_bytes));
     if (carried_out)
@@ -232,8 +199,17 @@ static levee_status carry_out(guarding *g, const guard_decision *d, bool *refuse
     return status;
 }
 
+/* What the guard saw at the end of a step. */
+static void show(guarding *g, const guard_decision *d) {
+    const leak_estimator *e = &g->watch.leaks[guard_worst_leak(&g->watch)];
+    sample_report seen = {.time = report_time(), .step = g->step, .seen = *d, .sample = g->watch.sample};
+    seen.leak_known = leak_estimate(e, &seen.leak);
+    run_stream_push_sample(g->common->told, &seen);
+    g->last = *d;
+}
+
 /* Asks until nothing is left to do. */
-static levee_status consult(guarding *g, levee_error *error) {
+static levee_status consult(guarding *g, bool step_ended, levee_error *error) {
     enum { MOST_ROUNDS = 2 * PLAN_LEVELS + 4 };
     levee_status status = LEVEE_OK;
     bool refused = false;
@@ -242,6 +218,7 @@ static levee_status consult(guarding *g, levee_error *error) {
         p.growth_refused = refused;
         guard_decision d = guard_ask(&g->watch, &p);
         atomic_store(&g->group_limit_bytes, g->watch.group_limit_bytes);
+        if (step_ended && !round) show(g, &d);
         tell_leak(g, &d);
         if (d.action == GUARD_NOTHING) break;
         if (g->mode == GUARD_WARN) {
@@ -255,15 +232,13 @@ static levee_status consult(guarding *g, levee_error *error) {
 
 static levee_status attend(void *context, levee_error *error) {
     guarding *g = context;
-    levee_status status = consult(g, error);
+    levee_status status = consult(g, false, error);
     atomic_store(&g->noticed_seconds, 0);
     return status;
 }
 
-levee_status guarding_begin(guarding *g, training *engine, drill *exercises, const char *path, levee_error *error) {
-    if (g->mode == GUARD_OFF) return LEVEE_OK;
-    levee_status status = path ? events_open(&g->events, path, error) : LEVEE_OK;
-    if (status != LEVEE_OK) return status;
+void guarding_begin(guarding *g, training *engine, drill *exercises) {
+    if (g->mode == GUARD_OFF) return;
     char lacks[SAMPLE_LACKS_BYTES];
     g->engine = engine;
     g->exercises = exercises;
@@ -273,13 +248,12 @@ levee_status guarding_begin(guarding *g, training *engine, drill *exercises, con
     if (sample_lacks(&g->watch.sample, lacks)) run_print(g->common, "guard: cannot read %s", lacks);
     atomic_store(&g->planned_bytes, training_plan_bytes(engine, engine->level));
     atomic_store(&g->begun, true);
-    return LEVEE_OK;
 }
 
 levee_status guarding_step(guarding *g, uint64_t finished, levee_error *error) {
     if (g->mode == GUARD_OFF) return LEVEE_OK;
     g->step = finished;
-    return consult(g, error);
+    return consult(g, true, error);
 }
 
 /* Tries to go on: false, with LEVEE_OK, when the machine has no memory after all. */

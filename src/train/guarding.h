@@ -15,28 +15,24 @@
 #ifndef LEVEE_TRAIN_GUARDING_H
 #define LEVEE_TRAIN_GUARDING_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "guard/guard.h"
-#include "report/events.h"
+#include "memory/thread.h"
 #include "train/drill.h"
 
 typedef struct guarding {
     guard_mode mode;
     guard watch;
-    event_log events;
-    uint64_t events_dropped;
     const run *common;
     drill *exercises;
     training *engine;
     uint64_t step; /* finished so far */
     leak_verdict told_leak;
+    guard_decision last; /* of the step, before anything was done */
     bool pauses; /* the step is to be dropped, and the training to pause */
     /* The thread's part: */
-    pthread_t thread;
-    bool thread_runs;
-    void *stack;
+    booked_thread thread;
     sampler meters;
     pthread_mutex_t lock; /* of `ends` */
     pthread_cond_t ending;
@@ -53,9 +49,9 @@ levee_status guarding_open(guarding *g, guard_mode mode, const guard_limits *lim
                            levee_error *error);
 void guarding_close(guarding *g);
 
-/* The training has its memory: from here on it is guarded. `exercises` may bend what the meters say. Events go to
- * `path`; NULL: nowhere. */
-levee_status guarding_begin(guarding *g, training *engine, drill *exercises, const char *path, levee_error *error);
+/* The training has its memory: from here on it is guarded. `exercises` may bend what the meters say. Decisions, and a
+ * sample of each step, go into the run's stream. */
+void guarding_begin(guarding *g, training *engine, drill *exercises);
 
 /* A step is finished and nothing of it is held any more: asks, and carries out. LEVEE_STOPPED to pause (g->pauses) or
  * to stop. */

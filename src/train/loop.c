@@ -6,8 +6,8 @@
 #include "base/error.h"
 #include "memory/ledger.h"
 #include "platform/machine.h"
+#include "train/reporting.h"
 #include "train/step.h"
-#include "train/trainer.h"
 
 /* Names the lines of the data that a step's examples are, the first of them when there are many. */
 static void name_lines(trainer *t, uint32_t step, char *text, size_t room) {
@@ -88,9 +88,9 @@ static levee_status save_later(const trainer *t, const step_report *report, leve
     return LEVEE_OK;
 }
 
+/* All that was told is on the disk before the checkpoint, which says how long metrics.jsonl is. */
 static levee_status save_checkpoint(trainer *t, levee_error *error) {
-    levee_status status = metrics_sync(&t->log, error);
-    t->place.state.metrics_bytes = t->log.bytes;
+    levee_status status = reporting_save(t, false, error);
     return status == LEVEE_OK ? resume_save(&t->place, &t->engine, error) : status;
 }
 
@@ -98,18 +98,23 @@ static void print_progress(const trainer *t, const step_report *report) {
     const levee_options *o = t->common.options;
     char line[PROGRESS_BYTES];
     metrics_progress(line, report);
-    if (report->step == t->steps || report->step == 1 || report->step % o->steps_per_report == 0)
-        run_print(&t->common, "%s", line);
+    if (report->step == t->steps || report->step == 1 || report->step % o->steps_per_report == 0) {
+        if (o->show)
+            run_note(&t->common, line);
+        else
+            run_print(&t->common, "%s", line);
+    }
     if (!isnan(report->validation_loss))
         run_print(&t->common, "step %llu  validation loss %.4f", (unsigned long long)report->step,
                   report->validation_loss);
 }
 
-/* The line of metrics comes before the checkpoint, which says how long metrics.jsonl is. */
+/* A step that is saved has its line of metrics. */
 static levee_status record(trainer *t, const step_report *report, bool saves, levee_error *error) {
-    levee_status status = metrics_write(&t->log, report, error);
-    if (!saves || status != LEVEE_OK) return status;
-    status = resume_check_disk(&t->place, 1, t->result_bytes, error);
+    run_stream_push_step(t->common.told, report);
+    if (!saves) return LEVEE_OK;
+    levee_status status = reporting_save(t, true, error);
+    if (status == LEVEE_OK) status = resume_check_disk(&t->place, 1, t->result_bytes, error);
     if (status == LEVEE_OK) status = trainer_save_result(t, report, error);
     return status == LEVEE_OK ? save_checkpoint(t, error) : status;
 }
@@ -131,6 +136,7 @@ static levee_status finish_step(trainer *t, step_report *report, levee_error *er
     report->time = report_time();
     levee_status status = record(t, report, last || report->step % o->save_every == 0, &why);
     print_progress(t, report);
+    reporting_tell(t);
     status = save_later(t, report, status, &why);
     if (status != LEVEE_OK && error) *error = why;
     return status == LEVEE_OK ? validated : status;
@@ -175,6 +181,22 @@ static levee_status check_sealed(trainer *t, levee_error *error) {
                      why.message);
 }
 
+/* Shows how far the run is, where somebody looks. */
+static void show_progress(const trainer *t, const step_report *report) {
+    const levee_options *o = t->common.options;
+    const guarding *g = &t->protection;
+    const levee_progress now = {.step = report->step,
+                                .steps = report->steps,
+                                .loss = report->loss,
+                                .tokens_per_second = report->tokens_per_second,
+                                .seconds_left = report->seconds * (double)(report->steps - report->step),
+                                .held_bytes = report->held_bytes,
+                                .planned_bytes = report->predicted_bytes,
+                                .budget_bytes = report->budget_bytes,
+                                .guard = g->mode == GUARD_OFF ? "off" : pressure_level_name(g->last.found.level)};
+    if (o->show && !o->quiet) o->show(o->show_context, &now);
+}
+
 static levee_status one_step(trainer *t, levee_error *error) {
     uint32_t step = (uint32_t)t->place.state.step;
     step_report report = {.step = step + 1,
@@ -189,6 +211,7 @@ static levee_status one_step(trainer *t, levee_error *error) {
     if (status == LEVEE_OK) status = drill_step(&t->exercises, t->place.state.step, error);
     if (status == LEVEE_OK) status = check_sealed(t, error);
     if (status == LEVEE_OK) status = guarding_step(&t->protection, t->place.state.step, error);
+    if (report.time > 0) show_progress(t, &report); /* else the step did not come to its end */
     return status;
 }
 

@@ -437,6 +437,11 @@ void levee_options_ask(levee_options *options, levee_ask *ask, void *context) {
     options->ask_context = context;
 }
 
+void levee_options_show_progress(levee_options *options, levee_show *show, void *context) {
+    options->show = show;
+    options->show_context = context;
+}
+
 levee_status levee_options_read(levee_options *options, const char *path, levee_error *error) {
     return options_read(options, path, error);
 }

@@ -91,6 +91,7 @@ struct levee_options {
     char model_name[128]; /* of the hub, when that was given for a copy on this machine; else empty */
     bool test;            /* after training */
     bool print_config;    /* say what is in force, and nothing else */
+    bool quiet;           /* print nothing; the run's log has it all the same */
     fine_tune_type type;
     int64_t num_layers; /* -1: all */
     bool batch_size_given;
@@ -127,6 +128,8 @@ struct levee_options {
     export_options export;
     levee_ask *ask; /* where turns of a conversation come from; NULL: nowhere */
     void *ask_context;
+    levee_show *show; /* how far a training is; NULL: it prints lines */
+    void *show_context;
     char config_path[FILE_PATH_BYTES];              /* the file of options that was read last */
     uint32_t line;                                  /* of it that is being read; 0: none is */
     uint32_t places[OPTIMIZER_COUNT][OPTIONS_MOST]; /* by number in the table; of what no optimizer has, the first */

@@ -97,7 +97,7 @@ static levee_status one_step(attempt *a, levee_error *error) {
 
 static levee_status run_steps(attempt *a, levee_error *error) {
     levee_status status = training_start(&a->engine, error);
-    if (status == LEVEE_OK) status = guarding_begin(&a->protection, &a->engine, &a->p->exercises, NULL, error);
+    if (status == LEVEE_OK) guarding_begin(&a->protection, &a->engine, &a->p->exercises);
     while (status == LEVEE_OK && a->steps < a->p->options.probe.steps && a->held.verdict == LEAK_NONE &&
            !a->engine.level)
         status = one_step(a, error);

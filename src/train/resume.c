@@ -10,13 +10,12 @@ enum { SAMPLE_BYTES = 4096 };
 static bool goes_on_automatically(const levee_options *o) { return !strcmp(o->resume, "auto"); }
 
 static levee_status directory_of(char path[FILE_PATH_BYTES], const levee_options *o, levee_error *error) {
-    if (file_join(path, o->adapter_path, "checkpoints")) return LEVEE_OK;
-    return error_set(error, LEVEE_USAGE, "%.200s...: --adapter-path is too long", o->adapter_path);
+    return run_file_path(path, o->adapter_path, RUN_CHECKPOINTS, error);
 }
 
 static levee_status lock_and_list(resumption *r, const levee_options *o, const char *checkpoints,
                                   levee_error *error) {
-    levee_status status = directory_lock_take(&r->lock, o->adapter_path, error);
+    levee_status status = run_directory_claim(&r->lock, o->adapter_path, error);
     return status == LEVEE_OK ? checkpoints_open(&r->checkpoints, checkpoints, o->keep_last, error) : status;
 }
 
@@ -132,7 +131,7 @@ static levee_status read_state(resumption *r, const run *common, training *t, le
     const levee_options *o = common->options;
     levee_status status = goes_on_automatically(o)
                               ? checkpoints_load(&r->checkpoints, &r->state, r->sections, RESUME_SECTIONS,
-                                                 common->print, common->context, error)
+                                                 run_print_text, (void *)common, error)
                               : checkpoint_read(o->resume, &r->state, r->sections, RESUME_SECTIONS, error);
     if (status != LEVEE_OK) return status;
     t->updates.updates = r->state.updates;

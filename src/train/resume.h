@@ -10,8 +10,8 @@
 #ifndef LEVEE_TRAIN_RESUME_H
 #define LEVEE_TRAIN_RESUME_H
 
-#include "base/lock.h"
 #include "data/dataset.h"
+#include "monitor/run_directory.h"
 #include "train/checkpoint_directory.h"
 #include "train/options.h"
 #include "train/run.h"

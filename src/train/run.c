@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "memory/ledger.h"
 #include "memory/pool.h"
 #include "model/adapter.h"
 #include "model/hub.h"
@@ -71,12 +72,23 @@ static void leave_group(run *r) {
     own_group_remove(&r->group);
 }
 
+/* Trains, or plans as one does that trains: then all that a training takes is taken, so that plans are the same. */
+static bool is_trained(const char *verb) {
+    return !strcmp(verb, "train") || !strcmp(verb, "plan") || !strcmp(verb, "probe");
+}
+
+static levee_status open_stream(run *r, levee_error *error) {
+    r->told = ledger_alloc(LEVEE_RUNTIME, sizeof *r->told);
+    return r->told ? run_stream_open(r->told, error) : error_out_of_memory(error, "what a run tells", sizeof *r->told);
+}
+
 levee_status run_open(run *r, const char *verb, const levee_options *options, levee_print *print, void *context,
                       levee_error *error) {
-    *r = (run){.options = options, .print = print, .context = context};
+    *r = (run){.options = options, .print = options->quiet ? NULL : print, .context = context};
     levee_status status = options_check(options, error);
     if (status == LEVEE_OK) status = options_check_verb(options, verb, error);
     if (status == LEVEE_OK) status = options_check_model(options, error);
+    if (status == LEVEE_OK && is_trained(verb)) status = open_stream(r, error);
     if (status != LEVEE_OK) return status;
     session_options opened = {.model_directory = options->model,
                               .others_bytes = options->others_bytes,
@@ -89,6 +101,9 @@ levee_status run_open(run *r, const char *verb, const levee_options *options, le
 }
 
 void run_close(run *r) {
+    if (r->told) run_stream_close(r->told);
+    ledger_free(r->told);
+    r->told = NULL;
     session_close(&r->model);
     if (r->promised) promises_withdraw();
     r->promised = false;
@@ -101,7 +116,17 @@ void run_print(const run *r, const char *format, ...) {
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    run_print_text((void *)r, text);
+}
+
+void run_note(const run *r, const char *text) {
+    if (r->told) run_stream_push_text(r->told, text);
+}
+
+void run_print_text(void *context, const char *text) {
+    const run *r = context;
     if (r->print) r->print(r->context, text);
+    run_note(r, text);
 }
 
 levee_status run_open_data(run *r, dataset **data, const char *split, const char *index_directory,

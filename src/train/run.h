@@ -3,6 +3,7 @@
 #define LEVEE_TRAIN_RUN_H
 
 #include "data/dataset.h"
+#include "monitor/stream.h"
 #include "platform/own_group.h"
 #include "train/options.h"
 #include "train/training.h"
@@ -11,6 +12,7 @@ typedef struct run {
     const levee_options *options;
     levee_print *print;
     void *context;
+    run_stream *told; /* what the run tells, for its faces: of a training, or one that is planned as one; else NULL */
     session model;
     own_group group; /* that this process is in, with --cgroup */
     bool promised;   /* other runs know of our budget */
@@ -22,8 +24,12 @@ levee_status run_open(run *r, const char *verb, const levee_options *options, le
                       levee_error *error);
 void run_close(run *r);
 
-/* A line to the caller of the library. */
+/* A line to the caller of the library, and to the faces; run_note: to these alone. */
+void run_note(const run *r, const char *text);
 void run_print(const run *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The same for whoever has a levee_print to call: `context` is the run. */
+void run_print_text(void *context, const char *text);
 
 /* Opens a split; its index goes into `index_directory`. */
 levee_status run_open_data(run *r, dataset **data, const char *split, const char *index_directory,

@@ -12,6 +12,7 @@
 #include "model/parameters.h"
 #include "platform/process.h"
 #include "report/profile_report.h"
+#include "train/reporting.h"
 #include "train/requests.h"
 
 /* What libraries take within a call, and caches, may come on top of what is held when all is taken. */
@@ -155,16 +156,6 @@ static levee_status check_disk(trainer *t, levee_error *error) {
     return resume_check_disk(&t->place, saves, t->result_bytes, error);
 }
 
-static levee_status open_metrics(trainer *t, levee_error *error) {
-    char path[FILE_PATH_BYTES];
-    /* Of a run that was elsewhere there is nothing to keep. */
-    uint64_t keep_bytes = t->place.checkpoints.count ? t->place.state.metrics_bytes : 0;
-    if (!file_join(path, t->common.options->adapter_path, "metrics.jsonl"))
-        return error_set(error, LEVEE_USAGE, "%.200s...: --adapter-path is too long",
-                         t->common.options->adapter_path);
-    return metrics_open(&t->log, path, keep_bytes, error);
-}
-
 static levee_status start(trainer *t, levee_error *error) {
     const levee_options *o = t->common.options;
     char path[FILE_PATH_BYTES];
@@ -176,12 +167,11 @@ static levee_status start(trainer *t, levee_error *error) {
                                          o->resume_adapter_file, error);
     if (status == LEVEE_OK) status = resume_load(&t->place, &t->common, &t->engine, t->data.train, error);
     if (status == LEVEE_OK) status = check_disk(t, error);
-    if (status == LEVEE_OK) status = open_metrics(t, error);
-    if (status == LEVEE_OK && file_join(path, o->adapter_path, "config.yaml"))
-        status = options_write(o, path, "", error);
+    if (status == LEVEE_OK) status = reporting_open(t, error);
+    if (status == LEVEE_OK) status = run_file_path(path, o->adapter_path, RUN_CONFIG, error);
+    if (status == LEVEE_OK) status = options_write(o, path, "", error);
     if (status == LEVEE_OK && o->limit_data) status = process_limit_data(LIMIT_SLACK_BYTES, error);
-    if (status == LEVEE_OK && file_join(path, o->adapter_path, "events.jsonl"))
-        status = guarding_begin(&t->protection, &t->engine, &t->exercises, path, error);
+    if (status == LEVEE_OK) guarding_begin(&t->protection, &t->engine, &t->exercises);
     return status;
 }
 
@@ -196,6 +186,8 @@ static levee_status test_result(const levee_options *o, levee_print *print, void
         return error_set(error, LEVEE_MISSING_INPUT, "the training is done, but --test: %s holds no test.jsonl",
                          o->data);
     levee_options result = *o;
+    result.quiet = false; /* this is asked for */
+    result.owned_keys[OWNER_TRAIN] = NULL;
     result.adapter_path_given = fine_tune_is_adapter(o->type);
     if (!result.adapter_path_given) memcpy(result.model, o->adapter_path, sizeof result.model);
     return levee_eval(&result, print, context, error);
@@ -224,7 +216,7 @@ levee_status levee_train(const levee_options *given, levee_print *print, void *c
         if (status == LEVEE_OK) options_print(given, print, context);
         return status;
     }
-    trainer t = {.trained = run_trainable(given), .log.descriptor = -1, .validation_loss = NAN};
+    trainer t = {.trained = run_trainable(given), .validation_loss = NAN};
     t.steps = planning_steps(given);
     requests_clear();
     levee_status status = resume_find(&t.place, &options, error);
@@ -248,7 +240,7 @@ levee_status levee_train(const levee_options *given, levee_print *print, void *c
         levee_status written = report_profile(&t, status == LEVEE_OK ? error : &why);
         if (status == LEVEE_OK) status = written;
     }
-    metrics_close(&t.log);
+    reporting_close(&t, status, error);
     guarding_close(&t.protection);
     drill_close(&t.exercises);
     training_close(&t.engine);

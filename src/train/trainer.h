@@ -3,7 +3,7 @@
 #define LEVEE_TRAIN_TRAINER_H
 
 #include "data/cursor.h"
-#include "report/metrics.h"
+#include "monitor/run_files.h"
 #include "train/drill.h"
 #include "train/planning.h"
 #include "train/resume.h"
@@ -13,7 +13,7 @@ typedef struct trainer {
     trainable_set trained;
     planning_data data;
     training engine;
-    metrics log;
+    run_files files; /* of its directory */
     cursor order;
     guarding protection;
     drill exercises;

@@ -35,6 +35,8 @@ static const watch_option table[] = {
      "regular expression; each line of output that matches is a step, or its first group is the step's number"},
     {"sample-every", SECONDS, AT(sample_seconds), 0.01, 3600, "seconds that count as a step where none is told (1)"},
     {"log", TEXT, AT(log), 0, 0, "file that each sample and each decision is appended to, as JSON lines"},
+    {"run-dir", TEXT, AT(run_directory), 0, 0,
+     "directory for events.jsonl, samples.jsonl and log.txt, which levee top and others show"},
     {"guard", WARN_OR_ACT, AT(only_warns), 0, 0, "act: stop the command when nothing else helps; warn: only tell"},
     {"hook", TEXT, AT(hook), 0, 0, "shell command that is run before the command is stopped, while it is frozen"},
     {"ask-signal", FLAG, AT(asks_by_signal), 0, 0,

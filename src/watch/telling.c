@@ -17,6 +17,7 @@ void tell(watching *w, const char *format, ...) {
     vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
     if (w->print) w->print(w->context, line);
+    run_stream_push_text(&w->told, line);
 }
 
 static const char *duration(char text[DURATION_TEXT], double seconds) {
@@ -120,8 +121,9 @@ static void tell_unknown(watching *w) {
 }
 
 void tell_look(watching *w, const guard_decision *d, bool new_sample) {
-    const sample_report seen = {.time = report_time(), .step = w->steps, .seen = *d, .sample = w->watch.sample};
-    if (w->logs && new_sample) w->lines_dropped += !events_write_sample(&w->log, &seen);
+    sample_report seen = {.time = report_time(), .step = w->steps, .seen = *d, .sample = w->watch.sample};
+    seen.leak_known = leak_estimate(&w->watch.leaks[guard_worst_leak(&w->watch)], &seen.leak);
+    if (new_sample) run_stream_push_sample(&w->told, &seen);
     tell_unknown(w);
     tell_level(w, d);
     tell_leaks(w, d);
@@ -140,15 +142,14 @@ void tell_decision(watching *w, const guard_decision *d, bool carried_out) {
     if (!is_new(w, d, carried_out)) return;
     guard_decision_line(line, d);
     const event_report event = {report_time(), w->steps, *d, w->watch.sample, carried_out, 0, 0};
-    if (w->logs) w->lines_dropped += !events_write(&w->log, &event);
+    run_stream_push_event(&w->told, &event);
     if (d->action != GUARD_TRIM) tell(w, "%s%s", carried_out ? "" : "not acted on: ", line);
 }
 
 void tell_end(watching *w, int exit_code) {
     char peak[BYTES_TEXT], device[BYTES_TEXT], beside[BYTES_TEXT + 24] = "", lasted[DURATION_TEXT];
     const char *name = w->command_name;
-    if (w->lines_dropped)
-        tell(w, "%llu lines of %s could not be written", (unsigned long long)w->lines_dropped, w->options->log);
+    faces_flush(w);
     process_tree_look(&w->tree);
     unsigned left = process_tree_living(&w->tree);
     if (left) tell(w, "%s leaves behind, not watched any more: %u of its processes", name, left);

@@ -58,15 +58,12 @@ static levee_status open_all(watching *w, levee_error *error) {
     const levee_watch_options *o = w->options;
     levee_status status = LEVEE_OK;
     if (*o->step_pattern) status = step_pattern_open(&w->pattern, o->step_pattern, error);
-    if (status == LEVEE_OK && *o->log) {
-        status = events_open(&w->log, o->log, error);
-        w->logs = status == LEVEE_OK;
-    }
     if (status == LEVEE_OK) status = headroom_machine_reserve(o->reserve_bytes, &w->reserve_bytes, error);
     if (status == LEVEE_OK) status = process_tree_open(&w->tree, w->roots, getpid(), error);
     signals_block(&w->awaited); /* before a library makes threads, which would take them */
     if (status == LEVEE_OK) status = check_device(o, error);
     if (status == LEVEE_OK) status = keeper_start(&w->beside, w->roots, error);
+    if (status == LEVEE_OK) status = faces_open(w, error);
     if (status == LEVEE_OK) status = signals_open(&w->awaited, error);
     if (status == LEVEE_OK) status = channel_open(&w->talk, error);
     process_tree_exclude(&w->tree, EXCLUDED_KEEPER, w->beside.pid);
@@ -186,7 +183,7 @@ static void close_all(watching *w) {
     channel_close(&w->talk);
     keeper_stop(&w->beside);
     signals_close(&w->awaited);
-    if (w->logs) events_close(&w->log);
+    faces_close(w);
     step_pattern_close(w->pattern);
     own_group_remove(&w->group);
     ledger_free(w);

@@ -5,12 +5,13 @@
  * itself, else a period of the clock.
  *
  * One struct, owned by levee_watch and booked under runtime, taken before the command starts; from then on nothing is
- * allocated. One thread. */
+ * allocated. One thread, and where something is written one more, which waits for the disk (monitor/stream.h). */
 #ifndef LEVEE_WATCH_WATCHING_H
 #define LEVEE_WATCH_WATCHING_H
 
 #include "guard/guard.h"
-#include "report/events.h"
+#include "monitor/run_files.h"
+#include "monitor/stream.h"
 #include "watch/channel.h"
 #include "watch/command.h"
 #include "watch/keeper.h"
@@ -42,6 +43,12 @@ typedef struct stopping {
 /* Places of process_tree.excluded. */
 enum { EXCLUDED_KEEPER, EXCLUDED_HOOK };
 
+/* A file of samples and decisions, in the order in which they came; as long as they make it. */
+typedef struct log_file {
+    rotating_file file;
+    event_evidence before;
+} log_file;
+
 typedef struct watching {
     const levee_watch_options *options;
     levee_print *print;
@@ -58,10 +65,11 @@ typedef struct watching {
     channel talk;
     process_tree tree;
     guard watch;
-    event_log log;
-    bool logs;
-    uint64_t lines_dropped; /* of the log */
-    moments when;           /* the samples were taken */
+    run_stream told;          /* what watch tells, where it is to be written; else not open */
+    log_file log;             /* --log */
+    directory_lock directory; /* --run-dir: ours, and */
+    run_files files;          /* what lies in it */
+    moments when;             /* the samples were taken */
     stopping stop;
     uint64_t steps;                                    /* finished so far, by whoever tells */
     uint64_t taken;                                    /* of these the last that a sample was taken of */
@@ -98,6 +106,13 @@ void tell_decision(watching *w, const guard_decision *d, bool carried_out);
 
 /* The end: what was held, and what is left behind. */
 void tell_end(watching *w, int exit_code);
+
+/* Faces (faces.c): opens what --log and --run-dir ask for; nothing is open, or all that was asked for. */
+levee_status faces_open(watching *w, levee_error *error);
+
+/* Waits until all that was told is written, and tells of what was not. */
+void faces_flush(watching *w);
+void faces_close(watching *w);
 
 /* Looking (looking.c). Is it time, or did a step end? Then samples, decides and acts. */
 void look(watching *w);

@@ -1,0 +1,45 @@
+/* The directory of a run: the names of what lies in it, and whether the run goes on.
+ *
+ *   metrics.jsonl   one object a step; on resume cut back to the step of the checkpoint
+ *   events.jsonl    one object a decision of the guard, with its evidence
+ *   samples.jsonl   one object a sample: what the guard sees at each step
+ *   plan.json       the plan, as levee plan --json says it
+ *   config.yaml     the options in force
+ *   log.txt         every line that the run prints
+ *   checkpoints/    what it is gone on with from
+ *   lock            held as long as it goes on (base/lock.h); says who holds it
+ *
+ * Events, samples and log are rotated: NAME.1 is the older part. Who writes them: run_files.h; who reads: run_view.h.
+ */
+#ifndef LEVEE_MONITOR_RUN_DIRECTORY_H
+#define LEVEE_MONITOR_RUN_DIRECTORY_H
+
+#include "base/file.h"
+#include "base/lock.h"
+
+typedef enum run_file {
+    RUN_METRICS,
+    RUN_EVENTS,
+    RUN_SAMPLES,
+    RUN_PLAN,
+    RUN_CONFIG,
+    RUN_LOG,
+    RUN_CHECKPOINTS,
+    RUN_FILES
+} run_file;
+
+/* "metrics.jsonl" */
+const char *run_file_name(run_file file);
+
+/* Its path below the directory; LEVEE_USAGE when that is too long. */
+levee_status run_file_path(char path[FILE_PATH_BYTES], const char *directory, run_file file, levee_error *error);
+
+/* Makes the directory ours, which must be there: takes its lock, and says there who we are. LEVEE_USAGE when another
+ * run has it. Undone by directory_lock_release. */
+levee_status run_directory_claim(directory_lock *lock, const char *directory, levee_error *error);
+
+/* Is there a run in it that goes on, and which process is it? *pid is 0 where it is not known. LEVEE_MISSING_INPUT
+ * where there is no directory, or no run was ever in it. */
+levee_status run_directory_look(const char *directory, bool *goes_on, int *pid, levee_error *error);
+
+#endif
