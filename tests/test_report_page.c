@@ -17,6 +17,7 @@
 #include "memory/pool.h"
 #include "report/events.h"
 #include "report/history.h"
+#include "report/jsonl.h"
 #include "report/metrics.h"
 #include "scratch.h"
 
@@ -131,9 +132,13 @@ static void write_run(const char *directory, uint64_t steps) {
  * without containers. */
 static void write_events(const char *directory, uint64_t step, unsigned count) {
     char path[FILE_PATH_BYTES];
-    event_log log = {.descriptor = -1};
+    int file;
+    uint64_t bytes;
+    static event_evidence before; /* as long as a line of it gets */
+    sample_report seen = {.time = 1.7e9, .step = UINT64_MAX};
+    for (unsigned i = 0; i < EVIDENCE_SAMPLES; i++) evidence_add(&before, &seen);
     assert_true(file_join(path, directory, "events.jsonl"));
-    assert_int_equal(events_open(&log, path, NULL), LEVEE_OK);
+    assert_int_equal(file_append_open(&file, path, UINT64_MAX, &bytes, NULL), LEVEE_OK);
     for (unsigned i = 0; i < count; i++) {
         event_report e = {
             .time = 1.7e9 + 10, .step = step + i, .carried_out = !i, .moved_bytes = 3 << 20, .seconds = 0.0125};
@@ -145,9 +150,12 @@ static void write_events(const char *directory, uint64_t step, unsigned count) {
                                       .leak_steps = INFINITY,
                                       .plan = 1};
         e.sample.meters[METER_GROUP_LIMIT] = (reading){.known = true, .value = UINT64_MAX};
-        assert_true(events_write(&log, &e));
+        char line[EVENT_LINE_BYTES];
+        unsigned length = event_line(line, &e, &before);
+        assert_int_equal(file_append(file, path, line, length, bytes, NULL), LEVEE_OK);
+        bytes += length;
     }
-    events_close(&log);
+    file_close(file);
 }
 
 static void says_what_the_files_say(void **state) {
@@ -238,9 +246,9 @@ static void makes_no_markup_of_texts(void **state) {
 
 static void counts_what_it_cannot_read(void **state) {
     const char *directory = made_directory(*state, "run");
-    static char long_line[20000];
-    memset(long_line, 'x', 16384); /* twice what a line may have, and then what would be a step */
-    strcpy(long_line + 16384, "{\"step\":3,\"loss\":0}");
+    static char long_line[2 * JSONL_LINE_BYTES + 64];
+    memset(long_line, 'x', 2 * JSONL_LINE_BYTES); /* twice what a line may have, and then what would be a step */
+    strcpy(long_line + 2 * JSONL_LINE_BYTES, "{\"step\":3,\"loss\":0}");
     char *text = malloc(sizeof long_line + 1000);
     int length =
         sprintf(text,

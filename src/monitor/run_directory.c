@@ -9,7 +9,7 @@
 
 const char *run_file_name(run_file file) {
     static const char *const names[RUN_FILES] = {"metrics.jsonl", "events.jsonl", "samples.jsonl", "plan.json",
-                                                 "config.yaml",   "log.txt",      "checkpoints"};
+                                                 "config.yaml",   "log.txt",      "tensorboard",   "checkpoints"};
     return (unsigned)file < RUN_FILES ? names[file] : "unknown";
 }
 
@@ -32,8 +32,8 @@ levee_status run_directory_look(const char *directory, bool *goes_on, int *pid, 
     *pid = 0;
     *goes_on = false;
     if (!file_is_directory(directory))
-        return error_set(error, LEVEE_MISSING_INPUT, "%s: is no directory of a run (--adapter-path, or watch's --run-dir)",
-                         directory);
+        return error_set(error, LEVEE_MISSING_INPUT,
+                         "%s: is no directory of a run (--adapter-path, or watch's --run-dir)", directory);
     levee_status status = directory_lock_look(directory, goes_on, note, error);
     if (status == LEVEE_MISSING_INPUT)
         return error_set(error, status, "%s: no run has written there: it holds no file named lock", directory);

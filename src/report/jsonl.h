@@ -10,7 +10,7 @@
 #include "memory/pool.h"
 
 /* Longer lines are none of ours. */
-enum { JSONL_LINE_BYTES = 8192 };
+enum { JSONL_LINE_BYTES = 16384 };
 
 typedef struct jsonl_reader {
     int descriptor; /* -1 when closed */

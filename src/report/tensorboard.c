@@ -112,7 +112,7 @@ static levee_status begin_file(tensorboard *t, uint64_t next_step, levee_error *
     log.status = SESSION_START;
     start.session_log = &log;
     levee_status status = append(t, &first, error);
-    return status == LEVEE_OK && next_step > 1 ? append(t, &start, error) : status;
+    return status == LEVEE_OK ? append(t, &start, error) : status;
 }
 
 levee_status tensorboard_open(tensorboard *t, const char *directory, uint64_t next_step, levee_error *error) {
@@ -122,13 +122,15 @@ levee_status tensorboard_open(tensorboard *t, const char *directory, uint64_t ne
     if (!choose_path(t, directory))
         return error_set(error, LEVEE_USAGE, "%.200s...: the path is too long", directory);
     status = file_append_open(&t->descriptor, t->path, 0, &t->bytes, error);
+    t->open = status == LEVEE_OK;
     if (status == LEVEE_OK) status = begin_file(t, next_step, error);
     if (status != LEVEE_OK) tensorboard_close(t);
     return status;
 }
 
 void tensorboard_close(tensorboard *t) {
-    file_close(t->descriptor);
+    if (t->open) file_close(t->descriptor);
+    t->open = false;
     t->descriptor = -1;
 }
 

@@ -1,8 +1,8 @@
 /* TensorBoard's event files: what a run tells, as scalars by step, and what the guard did, as texts.
  *
  * A file is a row of records: length, its checksum, an event (tensorboard.proto), its checksum. Each process that
- * trains begins a new file; one that goes on says at which step, and TensorBoard drops what an older file has from
- * there on. TensorBoard reads files in the order of their names, which begin with the time.
+ * trains begins a new file, and says which step is its first: TensorBoard drops what older files have from there on.
+ * TensorBoard reads files in the order of their names, which begin with the time.
  *
  * How large a file gets: a step takes at most TENSORBOARD_STEP_BYTES. Of the first TENSORBOARD_EVERY steps each is
  * written, then every second until as many more are, then every fourth, and so on: TensorBoard shows a thousand
@@ -19,7 +19,8 @@
 enum { TENSORBOARD_EVERY = 16384, TENSORBOARD_STEP_BYTES = 1024 };
 
 typedef struct tensorboard {
-    int descriptor; /* -1 when closed */
+    bool open;
+    int descriptor;
     char path[FILE_PATH_BYTES];
     uint64_t bytes;   /* written so far: whole records */
     uint64_t stride;  /* of steps that are written */
@@ -27,7 +28,8 @@ typedef struct tensorboard {
 } tensorboard;
 
 /* Begins a file in `directory`, which is made where it is not there, for a run whose next step is `next_step` (from
- * 1; larger where it goes on). tensorboard_close accepts a closed one. */
+ * 1; larger where it goes on). tensorboard_close accepts a
+ * zeroed one. */
 levee_status tensorboard_open(tensorboard *t, const char *directory, uint64_t next_step, levee_error *error);
 void tensorboard_close(tensorboard *t);
 

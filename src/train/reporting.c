@@ -20,6 +20,20 @@ static levee_status write_plan(const trainer *t, levee_error *error) {
     return status;
 }
 
+static levee_status open_tensorboard(trainer *t, levee_error *error) {
+    const sink face = {.name = run_file_name(RUN_TENSORBOARD),
+                       .self = &t->board,
+                       .step = tensorboard_step,
+                       .event = tensorboard_event,
+                       .sample = tensorboard_sample,
+                       .sync = tensorboard_sync};
+    char path[FILE_PATH_BYTES];
+    if (!t->common.options->tensorboard) return LEVEE_OK;
+    levee_status status = run_file_path(path, t->common.options->adapter_path, RUN_TENSORBOARD, error);
+    if (status == LEVEE_OK) status = tensorboard_open(&t->board, path, t->place.state.step + 1, error);
+    return status == LEVEE_OK ? run_stream_add(t->common.told, &face, error) : status;
+}
+
 levee_status reporting_open(trainer *t, levee_error *error) {
     const char *directory = t->common.options->adapter_path;
     /* Of a run that was elsewhere there is nothing to keep. */
@@ -28,6 +42,7 @@ levee_status reporting_open(trainer *t, levee_error *error) {
     if (status == LEVEE_OK) status = run_files_open_metrics(&t->files, directory, keep_bytes, error);
     if (status == LEVEE_OK) status = write_plan(t, error);
     if (status == LEVEE_OK) status = run_files_add(&t->files, t->common.told, error);
+    if (status == LEVEE_OK) status = open_tensorboard(t, error);
     if (status == LEVEE_OK) run_stream_begin(t->common.told);
     return status;
 }
@@ -64,4 +79,5 @@ void reporting_close(trainer *t, levee_status status, const levee_error *error) 
     run_stream_close(t->common.told);
     if (t->files.open) reporting_tell(t);
     run_files_close(&t->files);
+    tensorboard_close(&t->board);
 }

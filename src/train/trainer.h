@@ -4,6 +4,7 @@
 
 #include "data/cursor.h"
 #include "monitor/run_files.h"
+#include "report/tensorboard.h"
 #include "train/drill.h"
 #include "train/planning.h"
 #include "train/resume.h"
@@ -13,7 +14,8 @@ typedef struct trainer {
     trainable_set trained;
     planning_data data;
     training engine;
-    run_files files; /* of its directory */
+    run_files files;
+    tensorboard board; /* of its directory */
     cursor order;
     guarding protection;
     drill exercises;
