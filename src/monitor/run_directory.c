@@ -18,13 +18,10 @@ levee_status run_file_path(char path[FILE_PATH_BYTES], const char *directory, ru
     return error_set(error, LEVEE_USAGE, "%.200s...: --adapter-path is too long", directory);
 }
 
-levee_status run_directory_claim(directory_lock *lock, const char *directory, levee_error *error) {
+void run_directory_sign(const directory_lock *lock) {
     char note[LOCK_NOTE_BYTES];
-    levee_status status = directory_lock_take(lock, directory, error);
-    if (status != LEVEE_OK) return status;
     snprintf(note, sizeof note, "%-*d\n", LOCK_NOTE_BYTES - 2, (int)getpid());
     directory_lock_note(lock, note);
-    return LEVEE_OK;
 }
 
 levee_status run_directory_look(const char *directory, bool *goes_on, int *pid, levee_error *error) {

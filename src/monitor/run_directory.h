@@ -36,9 +36,9 @@ const char *run_file_name(run_file file);
 /* Its path below the directory; LEVEE_USAGE when that is too long. */
 levee_status run_file_path(char path[FILE_PATH_BYTES], const char *directory, run_file file, levee_error *error);
 
-/* Makes the directory ours, which must be there: takes its lock, and says there who we are. LEVEE_USAGE when another
- * run has it. Undone by directory_lock_release. */
-levee_status run_directory_claim(directory_lock *lock, const char *directory, levee_error *error);
+/* Says in the lock of a directory, which we hold, who we are. Not before it is sure that the run begins: one that is
+ * refused leaves all files as they were. */
+void run_directory_sign(const directory_lock *lock);
 
 /* Is there a run in it that goes on, and which process is it? *pid is 0 where it is not known. LEVEE_MISSING_INPUT
  * where there is no directory, or no run was ever in it. */

@@ -131,20 +131,24 @@ static double find_number(const char *line, const char *key) {
     return end == found + strlen(key) ? NAN : value;
 }
 
-/* What came since the last look; a file that became shorter is another run's, or was cut back. */
+/* Is what was read last still where it was? A run that is gone on with cuts the file back, and may have written on. */
+static bool is_the_same(run_view *v, const char *path) {
+    uint64_t bytes, length, last = strlen(v->last_line);
+    if (!v->metrics_bytes) return true;
+    const char *text = read_lines(v, path, v->metrics_bytes - last - 1, &bytes, &length);
+    return length > last && !strncmp(text, v->last_line, last) && text[last] == '\n';
+}
+
 static void read_metrics(run_view *v) {
     char path[FILE_PATH_BYTES];
     uint64_t bytes, length;
     if (run_file_path(path, v->directory, RUN_METRICS, NULL) != LEVEE_OK) return;
-    for (;;) {
-        read_lines(v, path, v->metrics_bytes, &bytes, &length);
-        if (bytes < v->metrics_bytes) {
-            v->metrics_bytes = 0;
-            v->losses = (view_curve){0};
-            v->last = (view_step){.validation_loss = NAN};
-            continue;
-        }
-        if (!length) return;
+    if (!is_the_same(v, path)) {
+        v->metrics_bytes = 0;
+        v->losses = (view_curve){0};
+        v->last = (view_step){.validation_loss = NAN};
+    }
+    while (read_lines(v, path, v->metrics_bytes, &bytes, &length), length) {
         char *last = v->tail;
         for (char *line = v->tail, *end; (end = strchr(line, '\n')); line = end + 1) {
             *end = 0;
@@ -157,6 +161,7 @@ static void read_metrics(run_view *v) {
         if (object) read_step(&v->last, object);
         json_decref(object);
         v->metrics_bytes += length;
+        snprintf(v->last_line, sizeof v->last_line, "%s", last);
     }
 }
 

@@ -11,7 +11,7 @@
 #include "monitor/run_directory.h"
 
 enum { VIEW_BUCKETS = 512, VIEW_EVENTS = 32, VIEW_WORD_BYTES = 24, VIEW_TEXT_BYTES = 160, VIEW_LOG_LINES = 4 };
-enum { VIEW_TAIL_BYTES = 128 * 1024 };
+enum { VIEW_TAIL_BYTES = 128 * 1024, VIEW_LINE_BYTES = 4096 };
 
 /* The last step. Bytes that are not known are LEVEE_UNKNOWN_BYTES, numbers NaN. */
 typedef struct view_step {
@@ -56,6 +56,7 @@ typedef struct run_view {
     view_step last;
     view_curve losses;
     uint64_t metrics_bytes; /* of metrics.jsonl, read so far */
+    char last_line[VIEW_LINE_BYTES]; /* of them: when it is no longer there, the file was cut back meanwhile */
     bool planned; /* plan.json could be read: */
     uint64_t plan_steps, plan_predicted_bytes, plan_budget_bytes, plan_bytes[LEVEE_CATEGORY_COUNT];
     view_sample sample;

@@ -43,7 +43,9 @@ levee_status reporting_open(trainer *t, levee_error *error) {
     if (status == LEVEE_OK) status = write_plan(t, error);
     if (status == LEVEE_OK) status = run_files_add(&t->files, t->common.told, error);
     if (status == LEVEE_OK) status = open_tensorboard(t, error);
-    if (status == LEVEE_OK) run_stream_begin(t->common.told);
+    if (status != LEVEE_OK) return status;
+    run_directory_sign(&t->place.lock);
+    run_stream_begin(t->common.told);
     return status;
 }
 

@@ -15,7 +15,7 @@ static levee_status directory_of(char path[FILE_PATH_BYTES], const levee_options
 
 static levee_status lock_and_list(resumption *r, const levee_options *o, const char *checkpoints,
                                   levee_error *error) {
-    levee_status status = run_directory_claim(&r->lock, o->adapter_path, error);
+    levee_status status = directory_lock_take(&r->lock, o->adapter_path, error);
     return status == LEVEE_OK ? checkpoints_open(&r->checkpoints, checkpoints, o->keep_last, error) : status;
 }
 

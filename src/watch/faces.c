@@ -28,7 +28,7 @@ static levee_status open_directory(watching *w, levee_error *error) {
     const char *directory = w->options->run_directory;
     if (!*directory) return LEVEE_OK;
     levee_status status = file_make_directory(directory, error);
-    if (status == LEVEE_OK) status = run_directory_claim(&w->directory, directory, error);
+    if (status == LEVEE_OK) status = directory_lock_take(&w->directory, directory, error);
     if (status == LEVEE_OK) status = run_files_open(&w->files, directory, RUN_FILE_MOST_BYTES, error);
     return status == LEVEE_OK ? run_files_add(&w->files, &w->told, error) : status;
 }
@@ -38,8 +38,10 @@ levee_status faces_open(watching *w, levee_error *error) {
     levee_status status = run_stream_open(&w->told, error);
     if (status == LEVEE_OK) status = open_log(w, error);
     if (status == LEVEE_OK) status = open_directory(w, error);
-    if (status == LEVEE_OK) run_stream_begin(&w->told);
-    return status;
+    if (status != LEVEE_OK) return status;
+    run_directory_sign(&w->directory);
+    run_stream_begin(&w->told);
+    return LEVEE_OK;
 }
 
 void faces_flush(watching *w) {
