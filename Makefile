@@ -12,9 +12,9 @@ WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wstrict-prototypes -Wvla -Werror -Wn
 CFLAGS   ?= -O3 -g
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -fno-math-errno -ffp-contract=fast -fPIC -fvisibility=hidden $(WARNINGS) -Iinclude -Isrc -I$(GENERATED) -MMD -MP \
              $(CFLAGS) $(SANITIZE)
-LIBS := -ldnnl -ljansson -lyaml -lpcre2-8 -lutf8proc -lxxhash -lprotobuf-c -lgomp -lm -lpthread
+LIBS := -ldnnl -ljansson -lyaml -lpcre2-8 -lutf8proc -lxxhash -lmicrohttpd -lprotobuf-c -lgomp -lm -lpthread
 
-PACKAGES := gcc make pkg-config libdnnl-dev libjansson-dev libyaml-dev libpcre2-dev libutf8proc-dev libxxhash-dev \
+PACKAGES := gcc make pkg-config libdnnl-dev libjansson-dev libyaml-dev libpcre2-dev libutf8proc-dev libxxhash-dev libmicrohttpd-dev \
             libprotobuf-c-dev protobuf-c-compiler libcmocka-dev
 
 # Each system has its own way to read memory; the rest is written for Linux.
@@ -62,6 +62,9 @@ $(BUILD)/objects/%.pb-c.o: $(GENERATED)/%.pb-c.c
 	@$(CC) $(ALL_CFLAGS) -c $< -o $@
 
 $(call object,src/report/tensorboard.c): $(GENERATED)/tensorboard.pb-c.h
+
+# The page is a part of the program.
+$(call object,src/web/page.c): src/web/page.html
 
 $(BUILD)/liblevee.a: $(LIB_OBJECTS)
 	@rm -f $@

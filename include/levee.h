@@ -157,6 +157,10 @@ typedef enum levee_request_kind {
     LEVEE_REQUEST_SHRINK, /* go on with the next smaller plan, and give the difference back to the machine */
     LEVEE_REQUEST_GROW,   /* take the next larger plan again, if the machine has the memory */
     LEVEE_REQUEST_STOP,   /* abandon the step, store where the training stands and return LEVEE_STOPPED */
+    /* These are answered between two steps: */
+    LEVEE_REQUEST_PAUSE,      /* store where it stands, give all memory of the plans back, and wait */
+    LEVEE_REQUEST_RESUME,     /* take the memory again, when there is room for it, and go on */
+    LEVEE_REQUEST_CHECKPOINT, /* store where it stands, and go on */
 } levee_request_kind;
 
 void levee_request(levee_request_kind kind);

@@ -24,12 +24,12 @@ static int categories(char *text, size_t room, const char *key, const uint64_t *
     return length + snprintf(text + length, room - (size_t)length, "}");
 }
 
-levee_status metrics_write(metrics *m, const step_report *r, levee_error *error) {
-    char line[METRICS_LINE_BYTES], loss[JSON_NUMBER_BYTES], rate[JSON_NUMBER_BYTES], norm[JSON_NUMBER_BYTES],
+int metrics_line(char line[METRICS_LINE_BYTES], const step_report *r) {
+    char loss[JSON_NUMBER_BYTES], rate[JSON_NUMBER_BYTES], norm[JSON_NUMBER_BYTES],
         speed[JSON_NUMBER_BYTES];
     char validation[JSON_NUMBER_BYTES], seconds[JSON_NUMBER_BYTES], held[JSON_NUMBER_BYTES];
     int length = snprintf(
-        line, sizeof line,
+        line, METRICS_LINE_BYTES,
         "{\"step\":%llu,\"loss\":%s,\"val_loss\":%s,\"learning_rate\":%s,\"grad_norm\":%s,\"tokens\":%"
         "llu,"
         "\"trained_tokens\":%llu,\"tokens_per_second\":%s,\"seconds\":%s,\"passes\":%u,\"repeated_passes\":%u,\"plan_"
@@ -42,9 +42,14 @@ levee_status metrics_write(metrics *m, const step_report *r, levee_error *error)
         json_text_number(seconds, r->seconds), r->passes, r->repeated, r->plan_level, r->applied ? "true" : "false", r->time,
         json_text_count(held, r->held_bytes != LEVEE_UNKNOWN_BYTES, r->held_bytes), (unsigned long long)r->peak_bytes,
         (unsigned long long)r->predicted_bytes, (unsigned long long)r->budget_bytes);
-    length += categories(line + length, sizeof line - (size_t)length, "planned_bytes", r->planned_bytes);
-    length += categories(line + length, sizeof line - (size_t)length, "booked_bytes", r->booked_bytes);
-    length += snprintf(line + length, sizeof line - (size_t)length, "}\n");
+    length += categories(line + length, METRICS_LINE_BYTES - (size_t)length, "planned_bytes", r->planned_bytes);
+    length += categories(line + length, METRICS_LINE_BYTES - (size_t)length, "booked_bytes", r->booked_bytes);
+    return length + snprintf(line + length, METRICS_LINE_BYTES - (size_t)length, "}\n");
+}
+
+levee_status metrics_write(metrics *m, const step_report *r, levee_error *error) {
+    char line[METRICS_LINE_BYTES];
+    int length = metrics_line(line, r);
     levee_status status = file_append(m->descriptor, "metrics.jsonl", line, (uint64_t)length, m->bytes, error);
     if (status == LEVEE_OK) m->bytes += (uint64_t)length;
     return status;

@@ -18,6 +18,9 @@ typedef struct metrics {
 levee_status metrics_open(metrics *m, const char *path, uint64_t keep_bytes, levee_error *error);
 void metrics_close(metrics *m);
 
+/* Writes the line of a step, with its newline; returns its length. */
+int metrics_line(char line[METRICS_LINE_BYTES], const step_report *report);
+
 /* Appends a line; when that fails half-way the half is taken back. */
 levee_status metrics_write(metrics *m, const step_report *report, levee_error *error);
 

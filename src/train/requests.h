@@ -24,7 +24,14 @@ bool requests_stopping(void);
  * load; asked before each operator, and within long ones. */
 bool requests_urgent(bool can_shrink);
 
-/* Takes what was asked since the last call. A stop stays. */
+/* Is a pause asked for, and not ended by a resume? It stays asked. */
+bool requests_pausing(void);
+
+/* Was a checkpoint asked for since this was asked last? */
+bool requests_take_checkpoint(void);
+
+/* Takes what was asked since the last call, but for a pause and a checkpoint, which are for between two steps. A stop
+ * stays. */
 requests requests_take(void);
 
 /* Forgets all, when a run starts: what was asked of the one before is not meant for this one. */
