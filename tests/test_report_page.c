@@ -195,7 +195,7 @@ static void says_what_the_files_say(void **state) {
         "peak, held</th><td class=\"number\">60.0 MiB</td><td class=\"number\">56.0 MiB</td>",
         "budget 64.0 MiB",
         "Measured less predicted: -4.0 MiB (-6.67 %).",
-        "It decided 2 times, and 1 of that was carried out: smaller plans 1, pauses 1.",
+        "It decided 2 times, and 1 of these was carried out: smaller plans 1, pauses 1.",
         "<strong>After step 7, at 9.8 s: it went on with a smaller plan</strong>",
         "at 94 % (orange); 5.0 MiB were needed. 3.0 MiB were given back, 4.0 MiB expected, in 12.5 ms. Plan 1",
         "<strong>After step 8, at 9.8 s: pause</strong>",

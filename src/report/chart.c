@@ -4,7 +4,7 @@
 #include <math.h>
 
 /* The view is narrow, so that its text can still be read on a phone, where the page makes it larger (page.c). */
-enum { WIDTH = 640, HEIGHT = 284, LEFT = 96, RIGHT = 604, TOP = 14, BOTTOM = 252 };
+enum { WIDTH = 640, HEIGHT = 288, LEFT = 96, RIGHT = 604, TOP = 14, BOTTOM = 252 };
 
 static const plot_frame view = {
     .width = WIDTH, .height = HEIGHT, .left = LEFT, .right = RIGHT, .top = TOP, .bottom = BOTTOM};
@@ -90,8 +90,8 @@ void chart_step_axis(formatter *f, const chart *c) {
         format_add(f,
                    "<path class=\"line\" d=\"M%.1f %dv5\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\" "
                    "class=\"small\">%.0f</text>\n",
-                   chart_x(c, at), BOTTOM, chart_x(c, at), BOTTOM + 22, at);
-    format_add(f, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\" class=\"small\">step</text>\n", LEFT - 8, BOTTOM + 22);
+                   chart_x(c, at), BOTTOM, chart_x(c, at), BOTTOM + 26, at);
+    format_add(f, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\" class=\"small\">step</text>\n", LEFT - 8, BOTTOM + 26);
 }
 
 chart_line chart_line_begin(formatter *f, const chart *c, const char *style) {

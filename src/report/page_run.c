@@ -19,11 +19,12 @@ static void name_steps(formatter *f, const history_point *p) {
         format_add(f, "steps %llu to %llu", (unsigned long long)p->first, (unsigned long long)p->last);
 }
 
-static const char *thinning(const history *h, const char *otherwise, char text[160]) {
-    if (h->stride == 1) return otherwise;
-    snprintf(text, 160, "Each point is the mean of up to %llu steps%s", (unsigned long long)h->stride,
-             *otherwise ? ". " : ".");
-    if (*otherwise) snprintf(text + strlen(text), 160 - strlen(text), "%s", otherwise);
+/* What is to be said below a plot: what points are (`several` of the steps that each takes together), and more. */
+static const char *remark(char text[160], const history *h, const char *several, const char *more) {
+    text[0] = 0;
+    if (h->stride > 1)
+        snprintf(text, 160, "Each point is %s up to %llu steps. ", several, (unsigned long long)h->stride);
+    strncat(text, more, 160 - strlen(text) - 1);
     return text;
 }
 
@@ -108,7 +109,7 @@ static void draw_loss(page *p, const history *h) {
     if (isfinite(h->last_validation)) page_legend(f, "run1", "validation");
     if (h->decision_count) page_legend(f, "mark", "the guard did something");
     format_add(f, "</ul>\n");
-    page_plot_end(p, thinning(h, c.logarithmic ? "The axis is logarithmic." : "", line));
+    page_plot_end(p, remark(line, h, "the mean of", c.logarithmic ? "The axis is logarithmic." : ""));
 }
 
 typedef double point_value(const history_point *p);
@@ -222,7 +223,8 @@ static void draw_memory(page *p, const history *h) {
     plot_end(f);
     memory_legend(f, h, planned > 0);
     bool beyond = isfinite(h->budget_bytes) && h->budget_bytes > c.most;
-    page_plot_end(p, thinning(h, beyond ? "The budget lies above the picture." : "", line));
+    page_plot_end(p,
+                  remark(line, h, "the one that held most of", beyond ? "The budget lies above the picture." : ""));
 }
 
 static void figures(page *p, const history *h) {

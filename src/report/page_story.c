@@ -96,7 +96,7 @@ static void tell(formatter *f, const history *h, const history_decision *d) {
 
 static void tell_sum(formatter *f, const history *h) {
     format_add(
-        f, "<p>It decided %llu time%s, and %llu of that %s carried out:", (unsigned long long)h->decision_count,
+        f, "<p>It decided %llu time%s, and %llu of these %s carried out:", (unsigned long long)h->decision_count,
         h->decision_count == 1 ? "" : "s", (unsigned long long)h->carried_out, h->carried_out == 1 ? "was" : "were");
     const char *comma = " ";
     for (unsigned kind = 0; kind < HISTORY_ACTIONS; kind++) {
