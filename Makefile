@@ -31,7 +31,7 @@ LIB_OBJECTS := $(call object,$(LIB_SOURCES)) $(BUILD)/objects/tensorboard.pb-c.o
 TESTS       := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
 FUZZERS     := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 
-.PHONY: all help deps check-deps demo test golden interop bench accuracy bench-planning bench-probe bench-growth leaks guard-cost install uninstall \
+.PHONY: all help deps check-deps demo test golden interop bench accuracy bench-planning bench-probe bench-growth leaks guard-cost monitor-cost install uninstall \
         format lint asan tsan valgrind fuzz run-fuzzers clean
 all: $(BUILD)/levee $(BUILD)/liblevee.so
 
@@ -139,6 +139,9 @@ leaks: $(BUILD)/bench/leaks ## simulate the leak estimator: delays, false alarms
 	@$< early 100 && $< delays 300 && $< alarms 8
 
 guard-cost: $(BUILD)/bench/guard_cost ## measure what a sample and a decision of the guard cost
+	@$<
+
+monitor-cost: $(BUILD)/bench/monitor_cost ## measure what it costs a training to tell of itself
 	@$<
 
 install: all ## install under PREFIX (and DESTDIR)

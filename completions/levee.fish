@@ -1,5 +1,5 @@
 # fish completion for levee
-complete -c levee -n __fish_use_subcommand -a 'train plan probe doctor eval export generate inspect tokenize init report watch'
+complete -c levee -n __fish_use_subcommand -a 'train plan probe doctor eval export generate inspect tokenize init report watch top'
 complete -c levee -s c -l config -r
 complete -c levee -l model -r
 complete -c levee -l data -r
@@ -82,6 +82,8 @@ complete -c levee -l outtype -n '__fish_seen_subcommand_from export' -r -a "f16 
 complete -c levee -l save-path -n '__fish_seen_subcommand_from export' -r -F
 complete -c levee -l adapter-only -n '__fish_seen_subcommand_from export'
 complete -c levee -l print-config -n '__fish_seen_subcommand_from train'
+complete -c levee -n '__fish_seen_subcommand_from train' -l quiet -d 'print nothing but errors'
+complete -c levee -n '__fish_seen_subcommand_from top' -l once -d 'print one frame'
 complete -c levee -l test -d 'after training, the loss on the test split'
 complete -c levee -l lr-schedule.name -r
 complete -c levee -l lr-schedule.warmup -r
@@ -95,6 +97,7 @@ complete -c levee -n '__fish_seen_subcommand_from watch' -l reserve -r -d 'memor
 complete -c levee -n '__fish_seen_subcommand_from watch' -l step-pattern -r -d 'lines of output that are steps'
 complete -c levee -n '__fish_seen_subcommand_from watch' -l sample-every -r -d 'seconds that count as a step'
 complete -c levee -n '__fish_seen_subcommand_from watch' -l log -r -F -d 'JSON lines'
+complete -c levee -n '__fish_seen_subcommand_from watch' -l run-dir -r -F -d 'directory for top to show'
 complete -c levee -n '__fish_seen_subcommand_from watch' -l guard -r -a "warn act" -d 'act or only warn'
 complete -c levee -n '__fish_seen_subcommand_from watch' -l hook -r -d 'command run before the end'
 complete -c levee -n '__fish_seen_subcommand_from watch' -l ask-signal -d 'SIGUSR1 before SIGTERM'

@@ -51,7 +51,8 @@ static void a_file_is_rotated_at_its_bound(void **state) {
         }
     }
     rotating_file_close(&f);
-    char *old = content_of(*state, "events.jsonl.1", &old_bytes), *new = content_of(*state, "events.jsonl", &new_bytes);
+    char *old = content_of(*state, "events.jsonl.1", &old_bytes),
+         *new = content_of(*state, "events.jsonl", &new_bytes);
     assert_true(old_bytes <= BOUND && new_bytes <= BOUND && old_bytes > BOUND - 64);
     unsigned next = 0, number;
     for (unsigned part = 0; part < 2; part++)
@@ -213,8 +214,9 @@ static void made_times(void **state) {
     static const double times[] = {0, 951782399, 951782400, 1709164800, 1709251199, 4102444800.0, 68169600, 1e9};
     open_run(*state, 0);
     for (unsigned i = 0; i < sizeof times / sizeof *times; i++)
-        assert_int_equal(
-            stream.sinks[3].face.line(stream.sinks[3].face.self, &(line_report){.time = times[i], .text = "x"}, &error), 0);
+        assert_int_equal(stream.sinks[3].face.line(stream.sinks[3].face.self,
+                                                   &(line_report){.time = times[i], .text = "x"}, &error),
+                         0);
     close_run();
     size_t bytes;
     char *lines = content_of(*state, "log.txt", &bytes), *at = lines;
@@ -347,8 +349,8 @@ static void a_frame_fits_the_screen(void **state) {
     ledger_free(v);
 }
 
-/* Only the thread that writes meets a full disk: a training goes on without its metrics, tells of it once, and a step is
- * not saved that has no line there. */
+/* Only the thread that writes meets a full disk: a training goes on without its metrics, tells of it once, and a step
+ * is not saved that has no line there. */
 static fault fill_for_others(void *context, fault_point point) {
     (void)context;
     return point == FAULT_WRITE && !failing_is_counted() ? (fault){.failure = ENOSPC} : (fault){0};
@@ -372,19 +374,15 @@ static void files_that_cannot_be_written_end_no_training(void **state) {
     assert_true(file_join(model, *state, "model") && file_join(result, *state, "run"));
     scratch_expect("init", LEVEE_OK, "", levee_init(model, &shape, 3, &error), &error);
     const char *data = scratch_text(*state, "train.jsonl", "{\"text\": \"one row\"}\n{\"text\": \"another row\"}\n");
-    const char *const given[][2] = {{"model", model},
-                                    {"data", data},
-                                    {"adapter_path", result},
-                                    {"iters", "6"},
-                                    {"batch_size", "1"},
-                                    {"save_every", "2"},
-                                    {"steps_per_report", "1"},
-                                    {"threads", "1"},
-                                    {"dtype", "f32"},
-                                    {"memory", SANITIZED ? "1GiB" : "40MiB"}};
+    const char *const given[][2] = {{"model", model},          {"data", data},
+                                    {"adapter_path", result},  {"iters", "6"},
+                                    {"batch_size", "1"},       {"save_every", "2"},
+                                    {"steps_per_report", "1"}, {"threads", "1"},
+                                    {"dtype", "f32"},          {"memory", SANITIZED ? "1GiB" : "40MiB"}};
     levee_options *options = levee_options_create();
     for (unsigned i = 0; i < sizeof given / sizeof *given; i++)
-        scratch_expect(given[i][0], LEVEE_OK, "", levee_options_set(options, given[i][0], given[i][1], &error), &error);
+        scratch_expect(given[i][0], LEVEE_OK, "", levee_options_set(options, given[i][0], given[i][1], &error),
+                       &error);
     failing_count_here();
     fault_install(fill_for_others, NULL);
     levee_status status = levee_train(options, listen, &heard, &error);
@@ -410,7 +408,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(made_times, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(a_view_is_what_the_files_say, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(a_frame_fits_the_screen, scratch_setup, scratch_teardown),
-        cmocka_unit_test_setup_teardown(files_that_cannot_be_written_end_no_training, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(files_that_cannot_be_written_end_no_training, scratch_setup,
+                                        scratch_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

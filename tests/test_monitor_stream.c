@@ -1,5 +1,5 @@
-/* The stream from a run to its faces: what a queue that is full drops, in which order records come, what a flush waits
- * for, and what becomes of sinks that fail. Threads push at once, for ThreadSanitizer. */
+/* The stream from a run to its faces: what a queue that is full drops, in which order records come, what a flush
+ * waits for, and what becomes of sinks that fail. Threads push at once, for ThreadSanitizer. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -94,8 +94,8 @@ static void push_steps(uint64_t first, uint64_t count) {
     for (uint64_t i = 0; i < count; i++) run_stream_push_step(&stream, &(step_report){.step = first + i});
 }
 
-/* A sink that blocks stops nobody: so many places as there are are filled, and what comes then is dropped and counted by
- * its kind; nothing that was taken is lost or comes twice. */
+/* A sink that blocks stops nobody: so many places as there are are filled, and what comes then is dropped and counted
+ * by its kind; nothing that was taken is lost or comes twice. */
 static void a_full_queue_drops_and_counts(void **state) {
     static listener slow = {.held = true};
     const sink face = face_of(&slow, "slow");

@@ -86,9 +86,7 @@ int call_statfs(const char *path, struct statfs *system) {
 
 int call_flock(int file) { UNINTERRUPTED(int, fails(FAULT_LOCK) ? -1 : flock(file, LOCK_EX | LOCK_NB)); }
 
-int call_flock_shared(int file) {
-    UNINTERRUPTED(int, fails(FAULT_LOCK) ? -1 : flock(file, LOCK_SH | LOCK_NB));
-}
+int call_flock_shared(int file) { UNINTERRUPTED(int, fails(FAULT_LOCK) ? -1 : flock(file, LOCK_SH | LOCK_NB)); }
 
 char *call_mkdtemp(char *path) { return fails(FAULT_MAKE_DIRECTORY) ? NULL : mkdtemp(path); }
 

@@ -35,10 +35,10 @@ levee_status directory_lock_take(directory_lock *lock, const char *directory, le
     }
     file_close(descriptor);
     if (failure == EWOULDBLOCK)
-        return error_set(
-            error, LEVEE_USAGE,
-            "%s: another run is using this directory; wait until it ends, or give another (--adapter-path; of watch, --run-dir)",
-            directory);
+        return error_set(error, LEVEE_USAGE,
+                         "%s: another run is using this directory; wait until it ends, or give another "
+                         "(--adapter-path; of watch, --run-dir)",
+                         directory);
     return error_set(error, LEVEE_IO_ERROR, "%s: cannot be locked: %s", path, strerror(failure));
 }
 

@@ -41,10 +41,14 @@ static void amount(char text[32], uint64_t bytes) {
 }
 
 static void duration(char text[32], double seconds) {
-    if (!(seconds >= 0)) snprintf(text, 32, "?");
-    else if (seconds < 120) snprintf(text, 32, "%.0f s", seconds);
-    else if (seconds < 7200) snprintf(text, 32, "%.0f min", seconds / 60);
-    else snprintf(text, 32, "%.1f h", seconds / 3600);
+    if (!(seconds >= 0))
+        snprintf(text, 32, "?");
+    else if (seconds < 120)
+        snprintf(text, 32, "%.0f s", seconds);
+    else if (seconds < 7200)
+        snprintf(text, 32, "%.0f min", seconds / 60);
+    else
+        snprintf(text, 32, "%.1f h", seconds / 3600);
 }
 
 static const char *guard_colour(const char *state) {
@@ -86,8 +90,8 @@ static unsigned total_columns(const part *parts, unsigned kept) {
 
 static void compose(const levee_progress *p, unsigned columns) {
     static part parts[PARTS];
-    static const unsigned orders[PARTS] = {[STEP] = 0, [LOSS] = 1,   [SPEED] = 5, [LEFT] = 3,
-                                           [BAR] = 6,  [MEMORY] = 4, [GUARD] = 2};
+    static const unsigned orders[PARTS] = {
+        [STEP] = 0, [LOSS] = 1, [SPEED] = 5, [LEFT] = 3, [BAR] = 6, [MEMORY] = 4, [GUARD] = 2};
     char held[32], budget[32], left[32];
     amount(held, p->held_bytes);
     amount(budget, p->budget_bytes);

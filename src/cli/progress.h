@@ -1,5 +1,6 @@
-/* What a training says on a terminal: one line that tells how far it is, redrawn in place, and above it whatever else it
- * prints. Where standard output is no terminal, or a dumb one, lines are printed as they come, and nothing is redrawn.
+/* What a training says on a terminal: one line that tells how far it is, redrawn in place, and above it whatever else
+ * it prints. Where standard output is no terminal, or a dumb one, lines are printed as they come, and nothing is
+ * redrawn.
  *
  * One thread, that of the run; progress_is_shown may be asked by any. */
 #ifndef LEVEE_CLI_PROGRESS_H

@@ -13,8 +13,8 @@ typedef struct terminal {
 /* Of the descriptor `file`. */
 terminal terminal_look(int file);
 
-/* How large it is at the moment: asked each time, so that nobody has to be told when it changes. 80 columns and 24 rows
- * where it does not say. */
+/* How large it is at the moment: asked each time, so that nobody has to be told when it changes. 80 columns and 24
+ * rows where it does not say. */
 void terminal_size(int file, unsigned *columns, unsigned *rows);
 
 #endif

@@ -14,18 +14,20 @@
 #include "levee.h"
 
 /* The other screen, so that what was there before comes back; and no cursor. */
-#define ENTER_SCREEN "\033[?1049h\033[?25l"
-#define LEAVE_SCREEN "\033[?25h\033[?1049l"
-#define HOME "\033[H"
-#define END_OF_LINE "\033[K"
+#define ENTER_SCREEN  "\033[?1049h\033[?25l"
+#define LEAVE_SCREEN  "\033[?25h\033[?1049l"
+#define HOME          "\033[H"
+#define END_OF_LINE   "\033[K"
 #define END_OF_SCREEN "\033[J"
 
 static volatile sig_atomic_t ending; /* the signal that ends it */
 static volatile sig_atomic_t stops;  /* the terminal is to be given back for a while */
 
 static void note_signal(int number) {
-    if (number == SIGTSTP) stops = 1;
-    else if (number != SIGWINCH && number != SIGCONT) ending = number;
+    if (number == SIGTSTP)
+        stops = 1;
+    else if (number != SIGWINCH && number != SIGCONT)
+        ending = number;
 }
 
 static const int noted[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGWINCH, SIGCONT};
@@ -189,10 +191,12 @@ int top_command(int count, char **arguments) {
             print_help(stdout);
             return 0;
         }
-        if (!strcmp(arguments[i], "--once")) once = true;
+        if (!strcmp(arguments[i], "--once"))
+            once = true;
         else if (*arguments[i] == '-' || directory)
             return fail("top takes one directory, and --once; see levee top --help", LEVEE_USAGE);
-        else directory = arguments[i];
+        else
+            directory = arguments[i];
     }
     if (!directory) return fail("top needs the directory of a run: levee top RUN_DIR", LEVEE_USAGE);
     levee_error error = {0};

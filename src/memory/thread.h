@@ -1,8 +1,8 @@
 /* A thread whose stack is booked, so that nothing of it is outside the budget: the guard's, and the one that writes
  * what a run tells.
  *
- * The stack is taken when the thread is started, and touched at once: held memory that a plan is made by counts it. The
- * thread has all signals blocked, so that who waits for them gets them. */
+ * The stack is taken when the thread is started, and touched at once: held memory that a plan is made by counts it.
+ * The thread has all signals blocked, so that who waits for them gets them. */
 #ifndef LEVEE_MEMORY_THREAD_H
 #define LEVEE_MEMORY_THREAD_H
 
@@ -17,8 +17,8 @@ typedef struct booked_thread {
     bool runs;
 } booked_thread;
 
-/* Starts a thread. `name` is for messages: "the guard's thread". With `locked` its stack is not swapped out, where the
- * system lets it be locked. After a failure thread_join is due all the same. */
+/* Starts a thread. `name` is for messages: "the guard's thread". With `locked` its stack is not swapped out, where
+ * the system lets it be locked. After a failure thread_join is due all the same. */
 levee_status thread_start(booked_thread *t, const char *name, bool locked, void *(*run)(void *context), void *context,
                           levee_error *error);
 

@@ -64,7 +64,8 @@ static levee_status write_line(void *self, const line_report *report, levee_erro
     char line[STAMP_BYTES + LINE_REPORT_BYTES + 1] = "";
     if (!f->in_line) stamp(line, report->time);
     size_t length = strlen(line);
-    length += (size_t)snprintf(line + length, sizeof line - length, "%s%s", report->text, report->goes_on ? "" : "\n");
+    length +=
+        (size_t)snprintf(line + length, sizeof line - length, "%s%s", report->text, report->goes_on ? "" : "\n");
     f->in_line = report->goes_on;
     return rotating_file_append(&f->log, line, length, error);
 }

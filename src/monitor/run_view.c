@@ -56,8 +56,10 @@ static const char *read_lines(run_view *v, const char *path, uint64_t offset, ui
 static char *read_tail(run_view *v, const char *path, uint64_t most_bytes) {
     uint64_t bytes, length;
     int descriptor;
-    if (file_open(path, &descriptor, &bytes, NULL) != LEVEE_OK) bytes = 0;
-    else file_close(descriptor);
+    if (file_open(path, &descriptor, &bytes, NULL) != LEVEE_OK)
+        bytes = 0;
+    else
+        file_close(descriptor);
     uint64_t offset = bytes > most_bytes ? bytes - most_bytes : 0;
     read_lines(v, path, offset, &bytes, &length);
     char *begin = v->tail;
@@ -131,7 +133,8 @@ static double find_number(const char *line, const char *key) {
     return end == found + strlen(key) ? NAN : value;
 }
 
-/* Is what was read last still where it was? A run that is gone on with cuts the file back, and may have written on. */
+/* Is what was read last still where it was? A run that is gone on with cuts the file back, and may have written on.
+ */
 static bool is_the_same(run_view *v, const char *path) {
     uint64_t bytes, length, last = strlen(v->last_line);
     if (!v->metrics_bytes) return true;

@@ -2,8 +2,8 @@
  * lies there). Reading never disturbs the run, and a file that is not there yet, or holds a line that is only half
  * written, is no failure: what is not known stays so.
  *
- * The view is the caller's, plain data of some 200 KiB: book it. Looking again reads what came since; of metrics.jsonl
- * only that. What JSON takes is booked, and given back before a call returns. */
+ * The view is the caller's, plain data of some 200 KiB: book it. Looking again reads what came since; of
+ * metrics.jsonl only that. What JSON takes is booked, and given back before a call returns. */
 #ifndef LEVEE_MONITOR_RUN_VIEW_H
 #define LEVEE_MONITOR_RUN_VIEW_H
 
@@ -23,8 +23,8 @@ typedef struct view_step {
     uint64_t planned_bytes[LEVEE_CATEGORY_COUNT], booked_bytes[LEVEE_CATEGORY_COUNT];
 } view_step;
 
-/* Losses of all steps so far, in order: each bucket the mean of `width` of them, which doubles when there are too many
- * buckets. Steps without a finite loss are left out. */
+/* Losses of all steps so far, in order: each bucket the mean of `width` of them, which doubles when there are too
+ * many buckets. Steps without a finite loss are left out. */
 typedef struct view_curve {
     double sums[VIEW_BUCKETS];
     uint32_t counts[VIEW_BUCKETS];
@@ -55,13 +55,13 @@ typedef struct run_view {
     int pid; /* of the run that goes on; 0: not known */
     view_step last;
     view_curve losses;
-    uint64_t metrics_bytes; /* of metrics.jsonl, read so far */
+    uint64_t metrics_bytes;          /* of metrics.jsonl, read so far */
     char last_line[VIEW_LINE_BYTES]; /* of them: when it is no longer there, the file was cut back meanwhile */
-    bool planned; /* plan.json could be read: */
+    bool planned;                    /* plan.json could be read: */
     uint64_t plan_steps, plan_predicted_bytes, plan_budget_bytes, plan_bytes[LEVEE_CATEGORY_COUNT];
     view_sample sample;
-    view_event events[VIEW_EVENTS]; /* number n at n % VIEW_EVENTS */
-    uint64_t event_count;           /* that were found; the last of them are there */
+    view_event events[VIEW_EVENTS];            /* number n at n % VIEW_EVENTS */
+    uint64_t event_count;                      /* that were found; the last of them are there */
     char log[VIEW_LOG_LINES][VIEW_TEXT_BYTES]; /* the last lines, the oldest first; empty where there are fewer */
     char tail[VIEW_TAIL_BYTES + 1];            /* scratch */
 } run_view;

@@ -8,8 +8,8 @@
  * A member that fails says why. The stream counts it, keeps the first message, and goes on: the next record comes all
  * the same, to this sink and to the others, for a disk may be full now and not later. No sink ends a training.
  *
- * Ownership. Who opens a sink adds it (run_stream_add), and closes it when the stream is closed, which has by then handed
- * over all that was pushed. `self` is what the members are called with. */
+ * Ownership. Who opens a sink adds it (run_stream_add), and closes it when the stream is closed, which has by then
+ * handed over all that was pushed. `self` is what the members are called with. */
 #ifndef LEVEE_MONITOR_SINK_H
 #define LEVEE_MONITOR_SINK_H
 

@@ -1,11 +1,10 @@
 /* The queue and its thread: see stream.h.
  *
  * A place in the queue belongs to whoever has its turn. Record number n goes to place n % STREAM_PLACES; its number
- * is taken by a compare-and-swap on `pushed`, the place says by `turn` == n + 1 that the record is whole, and `handed`
- * passes n when the sinks have had it and the place is free. */
+ * is taken by a compare-and-swap on `pushed`, the place says by `turn` == n + 1 that the record is whole, and
+ * `handed` passes n when the sinks have had it and the place is free. */
 #include "monitor/stream.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -70,8 +69,11 @@ void run_stream_push_text(run_stream *s, const char *text) {
 
 /* Keeps the first message of a sink, and counts. */
 static void note_failure(stream_sink *to, const levee_error *why) {
-    if (!atomic_load_explicit(&to->failures, memory_order_relaxed))
-        snprintf(to->first_failure, sizeof to->first_failure, "%.*s", STREAM_FAILURE_BYTES - 1, why->message);
+    if (!atomic_load_explicit(&to->failures, memory_order_relaxed)) {
+        size_t length = strnlen(why->message, sizeof to->first_failure - 1);
+        memmove(to->first_failure, why->message, length);
+        to->first_failure[length] = 0;
+    }
     atomic_fetch_add_explicit(&to->failures, 1, memory_order_release);
 }
 

@@ -3,14 +3,14 @@
  * Words. A record is what is told at once (report/records.h); a sink is a face (sink.h). Records wait in a queue of a
  * fixed number of places until the stream's thread, which does nothing else, hands each to every sink, in order.
  *
- * Pushing takes no lock, waits for nobody, calls nothing that could wait, and cannot fail: where the queue is full the
- * record is dropped, and counted by its kind. The last quarter of the places is for steps and events alone, since
+ * Pushing takes no lock, waits for nobody, calls nothing that could wait, and cannot fail: where the queue is full
+ * the record is dropped, and counted by its kind. The last quarter of the places is for steps and events alone, since
  * lines and samples are many and missed the least. What sinks fail in is counted too, and told by who asks
  * (run_stream_next_failure); no failure ends a training.
  *
  * Memory: queue and stack are booked, taken and touched when the stream is opened; nothing is allocated afterwards.
- * Threads: records may be pushed by any thread, also while it is opened or closed by another, which it must not be; all
- * else is for the thread that opened it. */
+ * Threads: records may be pushed by any thread, also while it is opened or closed by another, which it must not be;
+ * all else is for the thread that opened it. */
 #ifndef LEVEE_MONITOR_STREAM_H
 #define LEVEE_MONITOR_STREAM_H
 
@@ -51,8 +51,8 @@ typedef struct run_stream {
     atomic_uint flushes_asked;
 } run_stream;
 
-/* Opens an empty stream, whose records wait until run_stream_begin. run_stream_close is due in any case, and accepts a zeroed
- * stream. */
+/* Opens an empty stream, whose records wait until run_stream_begin. run_stream_close is due in any case, and accepts
+ * a zeroed stream. */
 levee_status run_stream_open(run_stream *s, levee_error *error);
 
 /* Adds a face, before run_stream_begin; LEVEE_INTERNAL when there are STREAM_MOST_SINKS already. */
@@ -73,8 +73,8 @@ void run_stream_push_sample(run_stream *s, const sample_report *seen);
 /* Pushes a text of one or more lines, each as a record or, when it is long, several. */
 void run_stream_push_text(run_stream *s, const char *text);
 
-/* Waits until all that was pushed is handed over, and synced: as long as the disk takes. When a sink that a checkpoint
- * counts on could not sync, returns why. What sinks write may be read until the next record is pushed. */
+/* Waits until all that was pushed is handed over, and synced: as long as the disk takes. When a sink that a
+ * checkpoint counts on could not sync, returns why. What sinks write may be read until the next record is pushed. */
 levee_status run_stream_flush(run_stream *s, levee_error *error);
 
 /* A sink that failed and was not told of yet: once for each. False when there is none. */

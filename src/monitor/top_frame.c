@@ -86,13 +86,13 @@ static void flow_add(frame *f, flow *w, const char *format, ...) {
 
 static const char *colour(const frame *f, const char *code) { return f->look->colour ? code : ""; }
 
-#define PLAIN "\033[0m"
-#define BOLD "\033[1m"
-#define DIM "\033[2m"
-#define RED "\033[31m"
-#define GREEN "\033[32m"
+#define PLAIN  "\033[0m"
+#define BOLD   "\033[1m"
+#define DIM    "\033[2m"
+#define RED    "\033[31m"
+#define GREEN  "\033[32m"
 #define YELLOW "\033[33m"
-#define BLUE "\033[34m"
+#define BLUE   "\033[34m"
 
 static const char *level_colour(const frame *f, const char *level) {
     if (!strcmp(level, "green")) return colour(f, GREEN);
@@ -113,9 +113,12 @@ static const char *plain(char text[NUMBER_TEXT], const char *format, double numb
 static const char *duration(char text[NUMBER_TEXT], double seconds) {
     double minutes = seconds / 60, hours = minutes / 60;
     if (!(seconds >= 0)) return "unknown";
-    if (seconds < 120) snprintf(text, NUMBER_TEXT, "%.0f s", seconds);
-    else if (minutes < 120) snprintf(text, NUMBER_TEXT, "%.0f min", minutes);
-    else snprintf(text, NUMBER_TEXT, "%.1f h", hours);
+    if (seconds < 120)
+        snprintf(text, NUMBER_TEXT, "%.0f s", seconds);
+    else if (minutes < 120)
+        snprintf(text, NUMBER_TEXT, "%.0f min", minutes);
+    else
+        snprintf(text, NUMBER_TEXT, "%.1f h", hours);
     return text;
 }
 
@@ -136,7 +139,7 @@ static const char *bar(char text[LINE_BYTES], const frame *f, unsigned columns, 
     size_t length = 0;
     for (unsigned i = 0; i < columns; i++)
         length += (size_t)snprintf(text + length, LINE_BYTES - length, "%s",
-                                   i == at ? border
+                                   i == at      ? border
                                    : i < filled ? full
                                                 : empty);
     text[length] = 0;
@@ -172,10 +175,12 @@ static const char *sparkline(char text[LINE_BYTES], const frame *f, const view_c
 
 static void head(frame *f, const run_view *v) {
     char state[64];
-    if (v->goes_on && v->pid) snprintf(state, sizeof state, "runs, process %d", v->pid);
-    else snprintf(state, sizeof state, "%s", v->goes_on ? "runs" : "has ended");
-    add(f, "%slevee top%s  %s%s%s  %.*s", colour(f, BOLD), colour(f, PLAIN), colour(f, v->goes_on ? GREEN : DIM), state,
-        colour(f, PLAIN), FRAME_MOST_COLUMNS, v->directory);
+    if (v->goes_on && v->pid)
+        snprintf(state, sizeof state, "runs, process %d", v->pid);
+    else
+        snprintf(state, sizeof state, "%s", v->goes_on ? "runs" : "has ended");
+    add(f, "%slevee top%s  %s%s%s  %.*s", colour(f, BOLD), colour(f, PLAIN), colour(f, v->goes_on ? GREEN : DIM),
+        state, colour(f, PLAIN), FRAME_MOST_COLUMNS, v->directory);
 }
 
 /* Of a program that is watched nobody tells of losses. */
@@ -186,8 +191,10 @@ static void steps(frame *f, const run_view *v) {
     flow w = {.used = 0};
     bool bounded = v->planned && v->plan_steps != LEVEE_UNKNOWN_BYTES && v->plan_steps > 0;
     if (!s->known) {
-        if (v->sample.known) add(f, "step %llu", (unsigned long long)v->sample.step);
-        else add(f, "no step is finished yet");
+        if (v->sample.known)
+            add(f, "step %llu", (unsigned long long)v->sample.step);
+        else
+            add(f, "no step is finished yet");
         return;
     }
     if (bounded) {
@@ -231,7 +238,9 @@ static void memory(frame *f, const run_view *v, const guard_sample *now) {
     const uint64_t *planned = s->known ? s->planned_bytes : v->plan_bytes;
     uint64_t largest = 0, budget = s->known ? s->budget_bytes : v->plan_budget_bytes,
              predicted = s->known ? s->predicted_bytes : v->plan_predicted_bytes,
-             held = s->known ? s->held_bytes : v->sample.known ? v->sample.held_bytes : LEVEE_UNKNOWN_BYTES;
+             held = s->known          ? s->held_bytes
+                    : v->sample.known ? v->sample.held_bytes
+                                      : LEVEE_UNKNOWN_BYTES;
     char a[BYTES_TEXT], b[BYTES_TEXT], c[BYTES_TEXT], line[LINE_BYTES];
     reading current = now ? sample_held(now) : (reading){.known = false};
     if (s->known || v->planned) {

@@ -1,5 +1,5 @@
-/* What `levee top` shows, as text: a frame of a run's view, as wide and as high as a terminal is. Pure: depends on its
- * arguments alone, and writes into the caller's buffer. */
+/* What `levee top` shows, as text: a frame of a run's view, as wide and as high as a terminal is. Pure: depends on
+ * its arguments alone, and writes into the caller's buffer. */
 #ifndef LEVEE_MONITOR_TOP_FRAME_H
 #define LEVEE_MONITOR_TOP_FRAME_H
 
@@ -15,7 +15,8 @@ typedef struct frame_look {
 } frame_look;
 
 /* Writes the lines, each ended by a newline but the last; `now` is what a sampler says at the moment (NULL: nobody
- * asked), of the run's process as far as it is known. Returns the number of events that are older than those shown. */
+ * asked), of the run's process as far as it is known. Returns the number of events that are older than those shown.
+ */
 unsigned top_frame(char text[FRAME_BYTES], const run_view *v, const guard_sample *now, const frame_look *look);
 
 #endif

@@ -78,6 +78,7 @@ unsigned sample_line(char line[EVENT_LINE_BYTES], const sample_report *r) {
                           r->time, (unsigned long long)r->step, json_text_count(held, bytes.known, bytes.value),
                           pressure_level_name(seen->found.level), pressure_level_name(seen->held),
                           pressure_source_name(seen->found.source), json_text_number(share, seen->found.share),
-                          breaker_position_name(seen->breaker), leak_verdict_name(seen->leak), json_text_number(steps, seen->leak_steps));
+                          breaker_position_name(seen->breaker), leak_verdict_name(seen->leak),
+                          json_text_number(steps, seen->leak_steps));
     return end_line(line, length, &r->sample);
 }

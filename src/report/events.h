@@ -1,5 +1,5 @@
-/* What the guard did and why, as lines of JSON: one object a decision, or a sample, which has no "action". Format into
- * the caller's buffer, allocate nothing.
+/* What the guard did and why, as lines of JSON: one object a decision, or a sample, which has no "action". Format
+ * into the caller's buffer, allocate nothing.
  *
  * A decision comes with its evidence: "before" holds the samples of the steps before it, the oldest first, and
  * "meters" the sample that it was made of. */

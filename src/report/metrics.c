@@ -25,8 +25,7 @@ static int categories(char *text, size_t room, const char *key, const uint64_t *
 }
 
 int metrics_line(char line[METRICS_LINE_BYTES], const step_report *r) {
-    char loss[JSON_NUMBER_BYTES], rate[JSON_NUMBER_BYTES], norm[JSON_NUMBER_BYTES],
-        speed[JSON_NUMBER_BYTES];
+    char loss[JSON_NUMBER_BYTES], rate[JSON_NUMBER_BYTES], norm[JSON_NUMBER_BYTES], speed[JSON_NUMBER_BYTES];
     char validation[JSON_NUMBER_BYTES], seconds[JSON_NUMBER_BYTES], held[JSON_NUMBER_BYTES];
     int length = snprintf(
         line, METRICS_LINE_BYTES,
@@ -39,9 +38,10 @@ int metrics_line(char line[METRICS_LINE_BYTES], const step_report *r) {
         json_text_number(validation, r->validation_loss), json_text_number(rate, r->learning_rate),
         json_text_number(norm, r->gradient_norm), (unsigned long long)r->tokens,
         (unsigned long long)r->trained_tokens, json_text_number(speed, r->tokens_per_second),
-        json_text_number(seconds, r->seconds), r->passes, r->repeated, r->plan_level, r->applied ? "true" : "false", r->time,
-        json_text_count(held, r->held_bytes != LEVEE_UNKNOWN_BYTES, r->held_bytes), (unsigned long long)r->peak_bytes,
-        (unsigned long long)r->predicted_bytes, (unsigned long long)r->budget_bytes);
+        json_text_number(seconds, r->seconds), r->passes, r->repeated, r->plan_level, r->applied ? "true" : "false",
+        r->time, json_text_count(held, r->held_bytes != LEVEE_UNKNOWN_BYTES, r->held_bytes),
+        (unsigned long long)r->peak_bytes, (unsigned long long)r->predicted_bytes,
+        (unsigned long long)r->budget_bytes);
     length += categories(line + length, METRICS_LINE_BYTES - (size_t)length, "planned_bytes", r->planned_bytes);
     length += categories(line + length, METRICS_LINE_BYTES - (size_t)length, "booked_bytes", r->booked_bytes);
     return length + snprintf(line + length, METRICS_LINE_BYTES - (size_t)length, "}\n");

@@ -55,8 +55,8 @@ typedef struct plan_report {
     double tokens_step;  /* rows of a step on average; without data, those of the longest sequences */
     uint32_t capacity_tokens, passes_step, recomputed, candidates, head_chunk_tokens;
     uint64_t arena_bytes, live_bytes; /* of a pass that trains: as packed, and the most that is live at once */
-    bool limits_known; /* by trials, which only an analysis makes: the largest pass and the budgets below */
-    uint32_t largest_sequences;       /* of the longest, in one pass that fits the budget; 0 when none does */
+    bool limits_known;          /* by trials, which only an analysis makes: the largest pass and the budgets below */
+    uint32_t largest_sequences; /* of the longest, in one pass that fits the budget; 0 when none does */
     char peak[REPORT_NAME_BYTES];
     uint64_t least_budget_bytes;
     uint64_t unrecomputed_bytes, unrecomputed_step_bytes; /* budgets: nothing recomputed, with one sequence a pass;

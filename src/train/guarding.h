@@ -30,7 +30,7 @@ typedef struct guarding {
     uint64_t step; /* finished so far */
     leak_verdict told_leak;
     guard_decision last; /* of the step, before anything was done */
-    bool pauses; /* the step is to be dropped, and the training to pause */
+    bool pauses;         /* the step is to be dropped, and the training to pause */
     /* The thread's part: */
     booked_thread thread;
     sampler meters;

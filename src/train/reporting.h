@@ -1,5 +1,5 @@
-/* What a training tells of itself, and where: the files of its directory, and whatever other faces it has. Here they are
- * opened and added to the run's stream; who trains pushes (run_print, guarding, the loop), and knows no face.
+/* What a training tells of itself, and where: the files of its directory, and whatever other faces it has. Here they
+ * are opened and added to the run's stream; who trains pushes (run_print, guarding, the loop), and knows no face.
  *
  * In the order of calls: reporting_open, when it is known what of an earlier run stays; reporting_save before each
  * checkpoint; reporting_tell after each step; reporting_close at the end, whatever became of the run. */

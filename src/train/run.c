@@ -79,7 +79,8 @@ static bool is_trained(const char *verb) {
 
 static levee_status open_stream(run *r, levee_error *error) {
     r->told = ledger_alloc(LEVEE_RUNTIME, sizeof *r->told);
-    return r->told ? run_stream_open(r->told, error) : error_out_of_memory(error, "what a run tells", sizeof *r->told);
+    return r->told ? run_stream_open(r->told, error)
+                   : error_out_of_memory(error, "what a run tells", sizeof *r->told);
 }
 
 levee_status run_open(run *r, const char *verb, const levee_options *options, levee_print *print, void *context,

@@ -51,7 +51,8 @@ void faces_flush(watching *w) {
     for (unsigned kind = 0; kind < RECORD_KINDS; kind++) dropped += run_stream_dropped(&w->told, (record_kind)kind);
     while (run_stream_next_failure(&w->told, &name, &message)) tell(w, "%s is not complete: %s", name, message);
     if (dropped)
-        tell(w, "%llu samples, decisions and lines were dropped, because they could not be written as fast as they came",
+        tell(w,
+             "%llu samples, decisions and lines were dropped, because they could not be written as fast as they came",
              dropped);
 }
 
