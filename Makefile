@@ -22,7 +22,7 @@ OTHER_SYSTEM := $(if $(filter Darwin,$(shell uname)),src/platform/process_meter.
 LIB_SOURCES  := $(sort $(filter-out src/cli/% $(OTHER_SYSTEM),$(wildcard src/*/*.c src/*/*/*.c)))
 CLI_SOURCES  := $(sort $(wildcard src/cli/*.c))
 TEST_SOURCES := $(sort $(wildcard tests/test_*.c))
-TEST_PROGRAMS := tests/golden.c tests/held.c tests/neighbour.c tests/program.c
+TEST_PROGRAMS := tests/golden.c tests/held.c tests/neighbour.c tests/program.c tests/http.c
 TEST_HELPERS := $(filter-out $(TEST_SOURCES) $(TEST_PROGRAMS),$(sort $(wildcard tests/*.c)))
 object = $(patsubst %.c,$(BUILD)/objects/%.o,$(1))
 # ThreadSanitizer does not see how libgomp synchronises; then Levee's own loops run on threads that it does see.
@@ -83,6 +83,10 @@ $(BUILD)/golden $(BUILD)/held $(BUILD)/neighbour $(BUILD)/program: $(BUILD)/%: $
 	@echo '  LINK $@'
 	@$(CC) $(SANITIZE) $^ $(LIBS) -o $@
 
+$(BUILD)/http: $(call object,tests/http.c tests/http_client.c) $(BUILD)/liblevee.a
+	@echo '  LINK $@'
+	@$(CC) $(SANITIZE) $^ $(LIBS) -o $@
+
 $(BUILD)/tests/%: $(BUILD)/objects/tests/%.o $(call object,$(TEST_HELPERS)) $(BUILD)/liblevee.a
 	@mkdir -p $(@D)
 	@echo '  LINK $@'
@@ -112,8 +116,8 @@ golden: $(BUILD)/golden ## build the program that compares the engine with PyTor
 demo: $(BUILD)/levee ## train a small model from scratch, fine-tune it inside a budget, show that it held
 	@tools/demo.sh $(BUILD)/levee
 
-test: all $(BUILD)/golden $(BUILD)/held $(BUILD)/neighbour $(BUILD)/program $(TESTS) ## build and run all tests
-	@LEVEE=$(BUILD)/levee GOLDEN=$(BUILD)/golden HELD=$(BUILD)/held NEIGHBOUR=$(BUILD)/neighbour PROGRAM=$(BUILD)/program CC='$(CC)' SANITIZE='$(SANITIZE)' tests/run.sh $(TESTS)
+test: all $(BUILD)/golden $(BUILD)/held $(BUILD)/neighbour $(BUILD)/program $(BUILD)/http $(TESTS) ## build and run all tests
+	@LEVEE=$(BUILD)/levee GOLDEN=$(BUILD)/golden HELD=$(BUILD)/held NEIGHBOUR=$(BUILD)/neighbour PROGRAM=$(BUILD)/program HTTP=$(BUILD)/http CC='$(CC)' SANITIZE='$(SANITIZE)' tests/run.sh $(TESTS)
 
 interop: $(BUILD)/levee ## needs Python: round trips through PEFT, transformers, gguf and mlx-lm, installed into a throw-away environment
 	@tests/interop/run.sh $(BUILD)/levee

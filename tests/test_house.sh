@@ -2,7 +2,7 @@
 # Each room imports only from rooms above it, and the command line only the public header.
 failed=0
 broken=$(grep -oE '^#include "[a-z]+/' -r src --include='*.[ch]' | awk -F'[:"/]' '
-    BEGIN { n = split("base platform memory guard tensor text graph backend model data report monitor watch doctor train cli", rooms, " ")
+    BEGIN { n = split("base platform memory guard tensor text graph backend model data report monitor web watch doctor train cli", rooms, " ")
             for (i = 1; i <= n; i++) level[rooms[i]] = i }
     { from = $2; to = $(NF - 1)
       if (!(from in level) || !(to in level) || level[to] > level[from]) print $2 "/ imports " to "/: " $0 }')

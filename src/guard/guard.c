@@ -35,13 +35,16 @@ static void search_for_leaks(guard *g) {
     search(&g->leaks[LEAK_OF_DEVICE], device.known, (int64_t)device.value);
 }
 
+void guard_skip(guard *g) {
+    for (unsigned m = 0; m < LEAK_METERS; m++) leak_begin_segment(&g->leaks[m]);
+}
+
 /* Follows steps and plans; the estimators see one sample of each step. */
 static void follow(guard *g, const guard_progress *p) {
     bool another = !g->begun || p->plan != g->plan || p->paused != g->paused;
     reading limit = g->sample.meters[METER_GROUP_LIMIT];
     if (another) g->group_limit_bytes = limit.known ? limit.value : 0;
-    if (g->begun && another)
-        for (unsigned m = 0; m < LEAK_METERS; m++) leak_begin_segment(&g->leaks[m]);
+    if (g->begun && another) guard_skip(g);
     if (!p->paused && (!g->begun || p->steps != g->steps)) search_for_leaks(g);
     g->steps = p->steps;
     g->plan = p->plan;

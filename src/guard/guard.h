@@ -46,6 +46,9 @@ void guard_close(guard *g);
  * a pause nothing is compared: call at every step boundary, when nothing of a step is held any more. */
 guard_decision guard_ask(guard *g, const guard_progress *progress);
 
+/* Memory was given back and is taken again, by no decision of the guard: nothing is compared across this. */
+void guard_skip(guard *g);
+
 /* The meter whose leak is worst, for a report; its estimator says since when and how fast. */
 leak_meter guard_worst_leak(const guard *g);
 

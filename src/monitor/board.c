@@ -61,6 +61,12 @@ void board_set_state(board *b, board_state state) {
     unlock_changed(b);
 }
 
+void board_change_state(board *b, board_state from, board_state to) {
+    lock(b);
+    if (b->now.state == from) b->now.state = to;
+    unlock_changed(b);
+}
+
 static void range_add(board_range *range, const board_range *other) {
     if (!other->count) return;
     if (!range->count) {
@@ -152,12 +158,29 @@ static levee_status take_step(void *self, const step_report *report, levee_error
     return LEVEE_OK;
 }
 
+/* Of a program that is watched there are no steps, but samples at some. */
+static void remember_sample(board *b, const sample_report *seen) {
+    reading held = sample_held(&seen->sample);
+    step_report r = {.step = seen->step,
+                     .time = seen->time,
+                     .loss = NAN,
+                     .validation_loss = NAN,
+                     .learning_rate = NAN,
+                     .gradient_norm = NAN,
+                     .tokens_per_second = NAN,
+                     .held_bytes = held.known ? held.value : LEVEE_UNKNOWN_BYTES};
+    board_point p = point_of(&b->now, &r);
+    remember(b, &p);
+    if (b->now.state == BOARD_STARTING) b->now.state = BOARD_RUNNING;
+}
+
 static levee_status take_sample(void *self, const sample_report *seen, levee_error *error) {
     board *b = self;
     (void)error;
     lock(b);
     b->now.sample = *seen;
     b->now.has_sample = true;
+    if (!b->now.has_step) remember_sample(b, seen);
     unlock_changed(b);
     return LEVEE_OK;
 }

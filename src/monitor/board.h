@@ -101,6 +101,9 @@ void board_close(board *b);
 void board_set_facts(board *b, const board_facts *facts);
 void board_set_state(board *b, board_state state);
 
+/* The same, if it is in the state `from`. */
+void board_change_state(board *b, board_state from, board_state to);
+
 /* Puts it among the sinks of a stream. */
 sink board_sink(board *b);
 

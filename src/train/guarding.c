@@ -293,3 +293,12 @@ levee_status guarding_pause(guarding *g, levee_error *error) {
     if (status == LEVEE_OK) atomic_store(&g->planned_bytes, training_plan_bytes(g->engine, g->engine->level));
     return status;
 }
+
+void guarding_rest(guarding *g) {
+    atomic_store(&g->planned_bytes, 0);
+    if (g->mode != GUARD_OFF) guard_skip(&g->watch);
+}
+
+void guarding_go_on(guarding *g) {
+    if (g->mode != GUARD_OFF) atomic_store(&g->planned_bytes, training_plan_bytes(g->engine, g->engine->level));
+}

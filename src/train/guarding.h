@@ -57,6 +57,10 @@ void guarding_begin(guarding *g, training *engine, drill *exercises);
  * to stop. */
 levee_status guarding_step(guarding *g, uint64_t finished, levee_error *error);
 
+/* Somebody pauses the training, and has it go on: in between its thread does not look. */
+void guarding_rest(guarding *g);
+void guarding_go_on(guarding *g);
+
 /* Gives everything back and returns when there is room again, with the training's memory taken, its parameters still
  * to be read from the checkpoint. LEVEE_STOPPED when it is to stop, or somebody asked for that. */
 levee_status guarding_pause(guarding *g, levee_error *error);

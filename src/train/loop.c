@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "memory/ledger.h"
 #include "platform/machine.h"
+#include "train/orders.h"
 #include "train/reporting.h"
 #include "train/step.h"
 
@@ -142,8 +143,7 @@ static levee_status finish_step(trainer *t, step_report *report, levee_error *er
     return status == LEVEE_OK ? validated : status;
 }
 
-/* Stores where the run stands, behind its last whole step, unless that is stored already. */
-static levee_status store_place(trainer *t, levee_error *error) {
+levee_status trainer_store_place(trainer *t, levee_error *error) {
     uint64_t newest;
     bool stored = checkpoints_newest(&t->place.checkpoints, &newest) && newest == t->place.state.step;
     return stored ? LEVEE_OK : save_checkpoint(t, error);
@@ -151,7 +151,7 @@ static levee_status store_place(trainer *t, levee_error *error) {
 
 /* Keeps what was done when the run is stopped. */
 static levee_status save_stopped(trainer *t, levee_status why, levee_error *error) {
-    levee_status status = store_place(t, error);
+    levee_status status = trainer_store_place(t, error);
     if (status != LEVEE_OK) return status;
     run_print(&t->common, "%s: --resume goes on after step %llu", t->place.checkpoints.path,
               (unsigned long long)t->place.state.step);
@@ -160,7 +160,7 @@ static levee_status save_stopped(trainer *t, levee_status why, levee_error *erro
 
 /* Stores the run, gives its memory back, and goes on when there is room again. */
 static levee_status pause(trainer *t, levee_error *error) {
-    levee_status status = store_place(t, error);
+    levee_status status = trainer_store_place(t, error);
     if (status == LEVEE_OK) status = guarding_pause(&t->protection, error);
     return status == LEVEE_OK ? resume_reload(&t->place, error) : status;
 }
@@ -227,6 +227,7 @@ levee_status trainer_run_steps(trainer *t, levee_error *error) {
         run_print(&t->common, "before training: validation loss %.4f", loss);
     for (;;) {
         if (status == LEVEE_STOPPED && t->protection.pauses) status = pause(t, error);
+        if (status == LEVEE_OK && t->place.state.step < t->steps) status = orders_answer(t, error);
         if (status != LEVEE_OK || t->place.state.step >= t->steps) break;
         status = one_step(t, error);
     }

@@ -91,6 +91,8 @@ const option options_table[] = {
     {"max_tokens", OPTION_WHOLE, AT(max_new_tokens), 1, 1e6, NULL, "tokens to generate"},
     {"print_config", OPTION_FLAG, AT(print_config), 0, 0, NULL,
      "say which options are in force and where each comes from, and do nothing"},
+    {"web", OPTION_PATH_OR_AUTO, AT(web), 0, 0, NULL,
+     "show the run on a page, and its metrics to Prometheus; [ADDRESS:PORT], default: 127.0.0.1:8642, or a free port"},
     {"quiet", OPTION_FLAG, AT(quiet), 0, 0, NULL, "print nothing but errors; log.txt has every line all the same"},
     {"table", OPTION_FLAG, AT(analysis.table), 0, 0, NULL, "peaks by sequences a pass and sequence length"},
     {"explain", OPTION_FLAG, AT(analysis.explain), 0, 0, NULL,
@@ -171,6 +173,7 @@ bool option_is_optimizers(const option *d) {
 }
 
 option_owner option_owned_by(const option *d) {
+    if (d->kind == OPTION_PATH_OR_AUTO && d->offset == AT(web)) return OWNER_TRAIN;
     if (d->kind == OPTION_FLAG && (d->offset == AT(print_config) || d->offset == AT(quiet))) return OWNER_TRAIN;
     if (is_within(d, AT(tokenize), sizeof(tokenize_options))) return OWNER_TOKENIZE;
     if (is_within(d, AT(generate), sizeof(generate_options))) return OWNER_GENERATE;

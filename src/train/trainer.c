@@ -225,6 +225,7 @@ levee_status levee_train(const levee_options *given, levee_print *print, void *c
     if (status == LEVEE_OK) status = drill_open(&t.exercises, options.inject, &t.common, error);
     if (status == LEVEE_OK) status = check_target(&t, error);
     if (status == LEVEE_OK) status = open_data(&t, error);
+    if (status == LEVEE_OK) status = reporting_prepare(&t, error);
     if (status == LEVEE_OK) status = plan_engine(&t, error);
     if (status == LEVEE_OK) print_plan(&t);
     if (status == LEVEE_OK) status = start(&t, error);

@@ -14,8 +14,10 @@ typedef struct trainer {
     trainable_set trained;
     planning_data data;
     training engine;
-    run_files files;
-    tensorboard board; /* of its directory */
+    run_files files;     /* of its directory */
+    tensorboard board;   /* event files there */
+    struct board *shown; /* on the page; NULL: there is none */
+    struct web *page;
     cursor order;
     guarding protection;
     drill exercises;
@@ -26,12 +28,16 @@ typedef struct trainer {
     uint64_t planned[LEVEE_CATEGORY_COUNT];
     double validation_loss; /* the last; NaN: none */
     uint32_t steps;         /* of the whole run */
+    double began;           /* since 1970 */
     double step_seconds;    /* that the steps of this process took */
 } trainer;
 
 /* Runs the steps that are left, with their validations and saves. LEVEE_STOPPED when it was stopped and can be gone
  * on with. */
 levee_status trainer_run_steps(trainer *t, levee_error *error);
+
+/* Stores where the run stands, behind its last whole step, unless that is stored already. */
+levee_status trainer_store_place(trainer *t, levee_error *error);
 
 /* Writes the result after a step: the adapter, or the whole model, and a card about it. */
 levee_status trainer_save_result(trainer *t, const step_report *report, levee_error *error);

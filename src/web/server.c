@@ -31,7 +31,7 @@ enum { POOL_BYTES = 8 * 1024, RECORD_BYTES = 4 * 1024, DAEMON_BYTES = 256 * 1024
 /* What the kernel keeps of answers for one connection: more than any message, less than many. */
 enum { SEND_BUFFER_BYTES = 64 * 1024 };
 
-static const double update_seconds = 1;    /* between two messages of a stream */
+static const double usual_update_seconds = 1;
 static const double ping_seconds = 15;     /* of silence, after which a stream is told that we are there */
 static const double look_seconds = 10;     /* between two looks at other processes */
 static const double interest_seconds = 15; /* after which nobody looks any more */
@@ -408,19 +408,19 @@ static void tell_the_end(web *w) {
 }
 
 static void *serve(void *context) {
-    enum { WAIT_MILLISECONDS = 200 };
     web *w = context;
+    int wait = (int)(200 * w->options.update_seconds) + 1;    /* milliseconds */
     setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10); /* the training goes first */
     while (!atomic_load(&w->ends)) {
         double now = machine_seconds();
         look_around(w, now);
-        if (w->wakes || now - w->updated >= update_seconds) {
+        if (w->wakes || now - w->updated >= w->options.update_seconds) {
             w->wakes = false;
             w->updated = now;
             wake_streams(w, now);
             drop_the_slow(w, now);
         }
-        MHD_run_wait(w->daemon, WAIT_MILLISECONDS);
+        MHD_run_wait(w->daemon, wait);
     }
     tell_the_end(w);
     return NULL;
@@ -451,13 +451,20 @@ static levee_status set_rules(web *w, levee_error *error) {
     return LEVEE_OK;
 }
 
+/* Paths and tokens of ours need no escapes, so they stand for themselves: none can hide a NUL or a slash. */
+static size_t leave_as_it_is(void *context, struct MHD_Connection *handle, char *text) {
+    (void)context, (void)handle;
+    return strlen(text);
+}
+
 static levee_status start_library(web *w, int listener, levee_error *error) {
-    w->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, answer_request, w, MHD_OPTION_LISTEN_SOCKET,
-        listener, MHD_OPTION_CONNECTION_LIMIT, (unsigned)WEB_CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)POOL_BYTES, MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)1024, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)WEB_PATIENCE_SECONDS + 5, MHD_OPTION_NOTIFY_COMPLETED, end_request, w, MHD_OPTION_NOTIFY_CONNECTION,
-        notice_connection, w, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+    w->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, answer_request, w,
+                                 MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT,
+                                 (unsigned)WEB_CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES,
+                                 MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)1024, MHD_OPTION_CONNECTION_TIMEOUT,
+                                 (unsigned)WEB_PATIENCE_SECONDS + 5, MHD_OPTION_NOTIFY_COMPLETED, end_request, w,
+                                 MHD_OPTION_NOTIFY_CONNECTION, notice_connection, w, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+                                 MHD_OPTION_UNESCAPE_CALLBACK, leave_as_it_is, NULL, MHD_OPTION_END);
     if (w->daemon) return LEVEE_OK;
     close(listener);
     return error_set(error, LEVEE_DOES_NOT_FIT, "--web: the HTTP library did not start");
@@ -501,6 +508,7 @@ levee_status web_open(web **opened, const web_options *options, levee_error *err
     if (status == LEVEE_OK) {
         w->options = *options;
         if (!(w->options.patience_seconds > 0)) w->options.patience_seconds = WEB_PATIENCE_SECONDS;
+        if (!(w->options.update_seconds > 0)) w->options.update_seconds = usual_update_seconds;
         status = start(w, error);
     }
     if (status == LEVEE_OK) return LEVEE_OK;

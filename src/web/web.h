@@ -27,6 +27,7 @@ typedef struct web_options {
     void (*order)(void *context, web_order order);
     void *context;
     double patience_seconds; /* 0: WEB_PATIENCE_SECONDS */
+    double update_seconds;   /* between two messages to a page; 0: one second */
 } web_options;
 
 typedef struct web web;
