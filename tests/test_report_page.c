@@ -8,11 +8,13 @@
 #include <cmocka.h>
 
 #include <ctype.h>
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "failing.h"
 #include "memory/ledger.h"
 #include "memory/pool.h"
 #include "report/events.h"
@@ -461,6 +463,49 @@ static void shows_samples_where_there_are_no_metrics(void **state) {
     free(page);
 }
 
+/* Each call fails in turn: then there is no page, or all of it, and the page of before stays where there is none. */
+static void says_what_failed(void **state) {
+    const char *directory = made_directory(*state, "failing");
+    char output[FILE_PATH_BYTES];
+    levee_error error;
+    write_run(directory, 3);
+    write_events(directory, 1, 1);
+    scratch_text(directory, "config.yaml", "rank: 8\n");
+    scratch_text(directory, "plan.json", "{\"fits\":true}");
+    assert_true(file_join(output, directory, "report.html"));
+    failing f = {.first = FAULT_ALLOCATE, .last = FAULT_LOCK};
+    failing_start(&f);
+    assert_int_equal(levee_report(&directory, 1, NULL, NULL, NULL, &error), LEVEE_OK);
+    failing_stop();
+    uint64_t calls = f.calls, failures = 0;
+    size_t bytes, whole;
+    free(scratch_read(output, &whole));
+    assert_in_range(calls, 20, 2000);
+    for (uint64_t call = 0; call < calls; call++) {
+        const char *path = scratch_text(directory, "report.html", "before");
+        f = (failing){.first = FAULT_ALLOCATE, .last = FAULT_LOCK, .from = call, .to = call + 1, .what.failure = EIO};
+        memset(&error, 0, sizeof error);
+        failing_start(&f);
+        levee_status status = levee_report(&directory, 1, NULL, NULL, NULL, &error);
+        failing_stop();
+        char *page = scratch_read(path, &bytes);
+        if (status != LEVEE_OK) {
+            failures++;
+            assert_true(status == LEVEE_DOES_NOT_FIT || status == LEVEE_MISSING_INPUT || status == LEVEE_IO_ERROR);
+            assert_int_equal(error.status, status);
+            assert_true(strlen(error.message) > 10);
+        } else {
+            assert_balanced(page); /* a file that could not be asked for is told of as missing */
+        }
+        /* Where only the last step fails, the new name, the page is there all the same, and the message says so. */
+        bool is_old = !strcmp(page, "before");
+        assert_true(is_old || strstr(page, "</html>"));
+        assert_true(status == LEVEE_OK ? !is_old : is_old || f.point == FAULT_SYNC || f.point == FAULT_OPEN);
+        free(page);
+    }
+    assert_in_range(failures, 10, calls);
+}
+
 int main(void) {
     pool_hook_json();
     const struct CMUnitTest tests[] = {
@@ -472,6 +517,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(compares_runs, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(takes_long_runs_together, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(keeps_the_first_and_the_last_decisions, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(says_what_failed, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(shows_samples_where_there_are_no_metrics, scratch_setup, scratch_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
