@@ -19,7 +19,7 @@ _levee_watch() {
         esac
     elif [ $at -eq "$COMP_CWORD" ]; then
         case ${COMP_WORDS[COMP_CWORD]} in
-        -*) COMPREPLY=($(compgen -W "--memory --reserve --device-memory --device --step-pattern --sample-every --log --run-dir --guard --hook --ask-signal --grace --cool-down --cgroup --no-volunteer --quiet --help" -- "${COMP_WORDS[COMP_CWORD]}")) ;;
+        -*) COMPREPLY=($(compgen -W "--memory --reserve --device-memory --device --step-pattern --sample-every --log --run-dir --tensorboard --guard --hook --ask-signal --grace --cool-down --cgroup --no-volunteer --quiet --help" -- "${COMP_WORDS[COMP_CWORD]}")) ;;
         *) COMPREPLY=($(compgen -c -- "${COMP_WORDS[COMP_CWORD]}")) ;;
         esac
     elif declare -F _command_offset >/dev/null; then

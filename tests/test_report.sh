@@ -56,4 +56,11 @@ touch "$work/file"
 ln -s "$work/file" "$work/two/tensorboard"
 expect event_files_in_no_place 74 "tensorboard: is a file, not a directory" train --model "$work/model" --data "$work/data" --num-layers 1 \
     --rank 8 --iters 12 --resume --tensorboard --adapter-path "$work/two"
+
+# A program that is watched: memory by what the guard saw.
+run watch --run-dir "$work/watched" --tensorboard --sample-every 0.1 --quiet -- sleep 1 >"$work/log" 2>&1
+check watched_event_file_has_memory grep -aq 'memory_MiB/held' "$work"/watched/tensorboard/events.out.tfevents.*
+expect watched_report 0 "watched/report.html: a report of 1 run" report "$work/watched"
+check watched_report_has_memory grep -q '^held [0-9.]* [KM]iB' "$work/watched/report.html"
+expect watched_needs_a_directory 2 "needs --run-dir" watch --tensorboard -- true
 exit $failed

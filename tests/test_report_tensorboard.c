@@ -285,6 +285,7 @@ static void tells_what_the_guard_did(void **state) {
     sample_report seen = {.time = 1.7e9, .step = 9, .leak_known = true, .leak = {.bytes = 4096}};
     guard_decision_line(line, &e.decision);
     open_board(&t, *state, 1);
+    t.due = true; /* the step before was written */
     assert_int_equal(tensorboard_event(&t, &e, &error), LEVEE_OK);
     assert_int_equal(tensorboard_sample(&t, &seen, &error), LEVEE_OK);
     seen.leak_known = false;
@@ -306,6 +307,29 @@ static void tells_what_the_guard_did(void **state) {
     assert_true(next_event(&f));
     assert_number(&f, "guard/growth_bytes_per_step", 4096);
     assert_false(next_event(&f));
+    free(f.content);
+}
+
+/* A program that is watched tells of no steps. */
+static void shows_memory_by_samples(void **state) {
+    tensorboard t;
+    sample_report seen = {.time = 1.7e9, .step = 3};
+    seen.seen.found.share = 0.5;
+    seen.sample.meters[METER_PROCESS_ANONYMOUS] = seen.sample.meters[METER_PROCESS_SHARED] =
+        (reading){.known = true, .value = 5 << 20};
+    open_board(&t, *state, 0);
+    t.by_samples = true;
+    assert_int_equal(tensorboard_sample(&t, &seen, NULL), LEVEE_OK);
+    for (unsigned i = 1; i <= TENSORBOARD_EVERY; i++) assert_int_equal(tensorboard_sample(&t, &seen, NULL), LEVEE_OK);
+    assert_int_equal(t.stride, 2);
+    tensorboard_close(&t);
+    event_file f = open_file(t.path);
+    assert_begins(&f, 0);
+    assert_true(next_event(&f));
+    assert_int_equal(step_of(&f), 3);
+    assert_number(&f, "memory_MiB/held", 10);
+    assert_number(&f, "guard/pressure_share", 0.5);
+    assert_false(has(&f, "machine_MiB/available")); /* it is not known */
     free(f.content);
 }
 
@@ -372,6 +396,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(writes_what_the_report_says, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(purges_what_comes_again, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(tells_what_the_guard_did, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(shows_memory_by_samples, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(thins_out_a_long_run, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(stays_within_what_it_promises, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(says_where_it_cannot_write, scratch_setup, scratch_teardown),

@@ -135,13 +135,13 @@ void tensorboard_close(tensorboard *t) {
 }
 
 /* Counts a step, and says whether it is one of those that are written. */
-static bool is_due(tensorboard *t, uint64_t step) {
-    if (step % t->stride) return false;
-    if (++t->written == TENSORBOARD_EVERY) {
+static bool is_due(tensorboard *t) {
+    t->due = ++t->seen % t->stride == 0;
+    if (t->due && ++t->written == TENSORBOARD_EVERY) {
         t->written = 0;
         t->stride *= 2;
     }
-    return true;
+    return t->due;
 }
 
 static void add_memory(draft *d, const step_report *r) {
@@ -171,7 +171,7 @@ levee_status tensorboard_step(void *self, const step_report *r, levee_error *err
     tensorboard *t = self;
     draft d;
     draft_begin(&d, r->time, r->step);
-    if (is_due(t, r->step)) add_step(&d, r);
+    if (is_due(t)) add_step(&d, r);
     if (!isnan(r->validation_loss)) add_number(&d, "loss", "validation", r->validation_loss);
     return d.summary.n_value ? append(t, &d.event, error) : LEVEE_OK;
 }
@@ -198,12 +198,22 @@ levee_status tensorboard_event(void *self, const event_report *e, levee_error *e
     return append(self, &d.event, error);
 }
 
+static void add_sample(draft *d, const sample_report *seen) {
+    reading held = sample_held(&seen->sample), available = seen->sample.meters[METER_MACHINE_AVAILABLE];
+    if (held.known) add_bytes(d, "memory_MiB", "held", held.value);
+    if (available.known) add_bytes(d, "machine_MiB", "available", available.value);
+    add_number(d, "guard", "pressure_share", seen->seen.found.share);
+}
+
 levee_status tensorboard_sample(void *self, const sample_report *seen, levee_error *error) {
+    tensorboard *t = self;
     draft d;
-    if (!seen->leak_known || seen->step % ((tensorboard *)self)->stride) return LEVEE_OK;
+    if (t->by_samples) is_due(t);
+    if (!t->due) return LEVEE_OK;
     draft_begin(&d, seen->time, seen->step);
-    add_number(&d, "guard", "growth_bytes_per_step", seen->leak.bytes);
-    return append(self, &d.event, error);
+    if (t->by_samples) add_sample(&d, seen);
+    if (seen->leak_known) add_number(&d, "guard", "growth_bytes_per_step", seen->leak.bytes);
+    return d.summary.n_value ? append(t, &d.event, error) : LEVEE_OK;
 }
 
 levee_status tensorboard_sync(void *self, levee_error *error) {

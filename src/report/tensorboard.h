@@ -23,8 +23,11 @@ typedef struct tensorboard {
     int descriptor;
     char path[FILE_PATH_BYTES];
     uint64_t bytes;   /* written so far: whole records */
-    uint64_t stride;  /* of steps that are written */
-    uint64_t written; /* steps, since the stride changed */
+    bool by_samples;  /* nobody tells of steps, as watch does not: then a sample is one, and says what was held */
+    uint64_t seen;    /* steps so far */
+    uint64_t stride;  /* of those that are written */
+    uint64_t written; /* since the stride changed */
+    bool due;         /* the last one was written */
 } tensorboard;
 
 /* Begins a file in `directory`, which is made where it is not there, for a run whose next step is `next_step` (from
@@ -36,7 +39,7 @@ void tensorboard_close(tensorboard *t);
 levee_status tensorboard_step(void *self, const step_report *report, levee_error *error);
 levee_status tensorboard_event(void *self, const event_report *event, levee_error *error);
 
-/* Writes the growth of the meter that leaks most, where that is known. */
+/* Writes the growth of the meter that leaks most, where that is known; and memory, where nobody tells of steps. */
 levee_status tensorboard_sample(void *self, const sample_report *seen, levee_error *error);
 
 /* Has all events so far reach the disk. */

@@ -1,4 +1,5 @@
 /* Where watch writes what it tells: see watching.h. */
+#include "base/error.h"
 #include "watch/watching.h"
 
 static levee_status log_event(void *self, const event_report *event, levee_error *error) {
@@ -33,11 +34,28 @@ static levee_status open_directory(watching *w, levee_error *error) {
     return status == LEVEE_OK ? run_files_add(&w->files, &w->told, error) : status;
 }
 
+static levee_status open_tensorboard(watching *w, levee_error *error) {
+    const sink face = {.name = run_file_name(RUN_TENSORBOARD),
+                       .self = &w->board,
+                       .event = tensorboard_event,
+                       .sample = tensorboard_sample,
+                       .sync = tensorboard_sync};
+    char path[FILE_PATH_BYTES];
+    if (!w->options->tensorboard) return LEVEE_OK;
+    levee_status status = run_file_path(path, w->options->run_directory, RUN_TENSORBOARD, error);
+    if (status == LEVEE_OK) status = tensorboard_open(&w->board, path, 0, error);
+    w->board.by_samples = true;
+    return status == LEVEE_OK ? run_stream_add(&w->told, &face, error) : status;
+}
+
 levee_status faces_open(watching *w, levee_error *error) {
+    if (w->options->tensorboard && !*w->options->run_directory)
+        return error_set(error, LEVEE_USAGE, "--tensorboard needs --run-dir, below which its files go");
     if (!*w->options->log && !*w->options->run_directory) return LEVEE_OK;
     levee_status status = run_stream_open(&w->told, error);
     if (status == LEVEE_OK) status = open_log(w, error);
     if (status == LEVEE_OK) status = open_directory(w, error);
+    if (status == LEVEE_OK) status = open_tensorboard(w, error);
     if (status != LEVEE_OK) return status;
     run_directory_sign(&w->directory);
     run_stream_begin(&w->told);
@@ -60,5 +78,6 @@ void faces_close(watching *w) {
     run_stream_close(&w->told);
     rotating_file_close(&w->log.file);
     run_files_close(&w->files);
+    tensorboard_close(&w->board);
     directory_lock_release(&w->directory);
 }

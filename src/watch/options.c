@@ -37,6 +37,7 @@ static const watch_option table[] = {
     {"log", TEXT, AT(log), 0, 0, "file that each sample and each decision is appended to, as JSON lines"},
     {"run-dir", TEXT, AT(run_directory), 0, 0,
      "directory for events.jsonl, samples.jsonl and log.txt, which levee top and others show"},
+    {"tensorboard", FLAG, AT(tensorboard), 0, 0, "write TensorBoard's event files into tensorboard below --run-dir"},
     {"guard", WARN_OR_ACT, AT(only_warns), 0, 0, "act: stop the command when nothing else helps; warn: only tell"},
     {"hook", TEXT, AT(hook), 0, 0, "shell command that is run before the command is stopped, while it is frozen"},
     {"ask-signal", FLAG, AT(asks_by_signal), 0, 0,

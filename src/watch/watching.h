@@ -12,6 +12,7 @@
 #include "guard/guard.h"
 #include "monitor/run_files.h"
 #include "monitor/stream.h"
+#include "report/tensorboard.h"
 #include "watch/channel.h"
 #include "watch/command.h"
 #include "watch/keeper.h"
@@ -69,6 +70,7 @@ typedef struct watching {
     log_file log;             /* --log */
     directory_lock directory; /* --run-dir: ours, and */
     run_files files;          /* what lies in it */
+    tensorboard board;        /* --tensorboard: there too */
     moments when;             /* the samples were taken */
     stopping stop;
     uint64_t steps;                                    /* finished so far, by whoever tells */
