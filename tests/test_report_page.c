@@ -197,7 +197,7 @@ static void says_what_the_files_say(void **state) {
         "peak, held</th><td class=\"number\">60.0 MiB</td><td class=\"number\">56.0 MiB</td>",
         "budget 64.0 MiB",
         "Measured less predicted: -4.0 MiB (-6.67 %).",
-        "It decided 2 times, and 1 of these was carried out: smaller plans 1, pauses 1.",
+        "It decided 2 times, and 1 of these was carried out: a smaller plan 1, a pause 1.",
         "<strong>After step 7, at 9.8 s: it went on with a smaller plan</strong>",
         "at 94 % (orange); 5.0 MiB were needed. 3.0 MiB were given back, 4.0 MiB expected, in 12.5 ms. Plan 1",
         "<strong>After step 8, at 9.8 s: pause</strong>",
@@ -460,6 +460,9 @@ static void shows_samples_where_there_are_no_metrics(void **state) {
     assert_alone(page);
     assert_says(page, "There is no metrics.jsonl: this is what the guard saw of memory. Memory: 3.0 MiB at most.");
     assert_says(page, "held 2.0 MiB");
+    assert_says(page, "<dt>peak memory, measured</dt><dd>3.0 MiB</dd>");
+    assert_silent(page, "<dd>–");
+    assert_silent(page, "<dt>tokens");
     free(page);
 }
 

@@ -34,7 +34,9 @@ static void held(formatter *f, const history *h) {
 }
 
 static void took(formatter *f, const history *h) {
-    if (h->seconds < 120)
+    if (h->seconds <= 0)
+        format_add(f, "–");
+    else if (h->seconds < 120)
         format_add(f, "%.1f s", h->seconds);
     else if (h->seconds < 7200)
         format_add(f, "%.1f min", h->seconds / 60);

@@ -203,7 +203,7 @@ static void draw_memory(page *p, const history *h) {
     for (uint32_t i = 0; i < h->count; i++) booked = fmax(booked, total_of(h->points[i].booked_bytes));
     chart c = chart_of_bytes(h->first_step, h->last_step, fmax(most, booked),
                              isfinite(h->budget_bytes) ? h->budget_bytes : 0);
-    page_plot_begin(p, "Memory, by category as booked");
+    page_plot_begin(p, booked > 0 ? "Memory, by category as booked" : "Held memory");
     snprintf(words, sizeof words,
              "Held and booked memory over steps %llu to %llu; the peaks are in the table of memory",
              (unsigned long long)h->first_step, (unsigned long long)h->last_step);
@@ -227,13 +227,22 @@ static void draw_memory(page *p, const history *h) {
                   remark(line, h, "the one that held most of", beyond ? "The budget lies above the picture." : ""));
 }
 
+/* A figure that is not known has no place here. */
+static void add_figure(formatter *f, const page_figure *figure, const history *h) {
+    static const char unknown[] = "–";
+    uint64_t before = f->text->bytes, begin;
+    format_add(f, "<div><dt>%s</dt><dd>", figure->name);
+    begin = f->text->bytes;
+    figure->write(f, h);
+    if (f->status == LEVEE_OK && !strcmp(f->text->data + begin, unknown))
+        f->text->bytes = before;
+    else
+        format_add(f, "</dd></div>\n");
+}
+
 static void figures(page *p, const history *h) {
     format_add(&p->out, "<dl class=\"figures\">\n");
-    for (const page_figure *figure = page_figures; figure->name; figure++) {
-        format_add(&p->out, "<div><dt>%s</dt><dd>", figure->name);
-        figure->write(&p->out, h);
-        format_add(&p->out, "</dd></div>\n");
-    }
+    for (const page_figure *figure = page_figures; figure->name; figure++) add_figure(&p->out, figure, h);
     format_add(&p->out, "</dl>\n");
 }
 

@@ -11,12 +11,12 @@ enum { SHOWN_OPEN = 12 };
 static const struct {
     const char *action, *done, *thing;
 } words[] = {
-    {"trim", "it gave caches back", "caches given back"},
-    {"shrink", "it went on with a smaller plan", "smaller plans"},
-    {"grow", "it took a larger plan again", "larger plans again"},
-    {"pause", "it stored the run, gave everything back and waited", "pauses"},
-    {"resume", "it took the memory again and went on", "resumed"},
-    {"stop", "it stored the run and ended it", "stops"},
+    {"trim", "it gave caches back", "giving caches back"},
+    {"shrink", "it went on with a smaller plan", "a smaller plan"},
+    {"grow", "it took a larger plan again", "a larger plan"},
+    {"pause", "it stored the run, gave everything back and waited", "a pause"},
+    {"resume", "it took the memory again and went on", "going on"},
+    {"stop", "it stored the run and ended it", "a stop"},
 };
 enum { WORDS = sizeof words / sizeof *words };
 
