@@ -120,8 +120,8 @@ void levee_prepare(void);
  */
 levee_status levee_volunteer(levee_error *error);
 
-/* Trains. Writes the result, metrics.jsonl, config.yaml and checkpoints into the adapter path. LEVEE_STOPPED when it
- * was stopped and can be gone on with (option resume). */
+/* Trains. Writes the result, checkpoints and all that is told of the run (docs/monitoring.md) into the adapter path.
+ * LEVEE_STOPPED when it was stopped and can be gone on with (option resume). */
 levee_status levee_train(const levee_options *options, levee_print *print, void *context, levee_error *error);
 
 /* Says whether the training that the options describe fits, and how, without running any of it: reads the headers of

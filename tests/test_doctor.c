@@ -184,7 +184,7 @@ static void pressure_and_its_absence(void **state) {
 static void huge_pages_always(void **state) {
     make_healthy(*state);
     with("sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never\n");
-    only("huge_pages", VERDICT_GOOD, "always; for this process off", "");
+    only("huge_pages", VERDICT_GOOD, "always; for this process none unasked", "");
     with("proc/self/status", "Pid:\t4242\nTHP_enabled:\t1\n");
     only("huge_pages", VERDICT_LOOK, "always; for this process on", "madvise");
     with("proc/self/status", "Pid:\t4242\n"); /* kernels before 5.0 do not tell */

@@ -7,15 +7,19 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "failing.h"
+#include "platform/machine.h"
 #include "platform/process.h"
+#include "platform/stand_in.h"
 #include "scratch.h"
 
 enum { MIB = 1 << 20, NOISE_BYTES = 256 << 10 };
@@ -113,8 +117,96 @@ static void leaves_a_protected_process_alone(void **state) {
     assert_int_equal(value, -17);
 }
 
+static long adjustment_of(int process) {
+    char path[64], text[32];
+    snprintf(path, sizeof path, "/proc/%d/oom_score_adj", process);
+    assert_int_equal(file_read_text(path, text, sizeof text, NULL), LEVEE_OK);
+    return strtol(text, NULL, 10);
+}
+
+/* As ps shows it, as soon as it is one's own. */
+static const char *command_of(int process) {
+    static char text[256];
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/cmdline", process);
+    for (unsigned i = 0; i < 1000; i++) {
+        assert_int_equal(file_read_text(path, text, sizeof text, NULL), LEVEE_OK);
+        if (!strstr(text, "test_platform")) break;
+        machine_sleep(0.01);
+    }
+    return text;
+}
+
+/* A child that volunteers, has stand-ins, and waits until `ends` can be read; then it stops them and ends with the
+ * number of its children that are left. */
+static pid_t start_volunteer(stand_ins *started, int *ends) {
+    int told[2], asked[2];
+    assert_int_equal(pipe(told), 0);
+    assert_int_equal(pipe(asked), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child) {
+        stand_ins s;
+        char word;
+        levee_error error;
+        close(asked[1]);
+        stand_ins_start(&s);
+        if (s.processes[0]) _exit(100); /* nobody has volunteered yet */
+        if (levee_volunteer(&error) != LEVEE_OK) _exit(101);
+        stand_ins_start(&s);
+        if (write(told[1], &s, sizeof s) != sizeof s || read(asked[0], &word, 1) < 0) _exit(102);
+        stand_ins_stop(&s);
+        _exit(waitpid(-1, NULL, WNOHANG) >= 0 || errno != ECHILD || s.processes[0]);
+    }
+    close(asked[0]);
+    close(told[1]);
+    assert_int_equal(read(told[0], started, sizeof *started), sizeof *started);
+    close(told[0]);
+    *ends = asked[1];
+    return child;
+}
+
+static void stand_ins_volunteer_and_are_stopped(void **state) {
+    (void)state;
+    stand_ins s;
+    int ends, status;
+    if (adjustment()) {
+        print_message("only where this process does not volunteer itself\n");
+        skip();
+    }
+    pid_t child = start_volunteer(&s, &ends);
+    for (unsigned i = 0; i < STAND_INS; i++) {
+        assert_true(s.processes[i] > 0);
+        assert_int_equal(adjustment_of(s.processes[i]), 1000);
+        assert_string_equal(command_of(s.processes[i]), "levee-stand-in");
+    }
+    close(ends);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+/* Killed, as the kernel does it: nobody is left to stop them. */
+static void stand_ins_end_with_their_process(void **state) {
+    (void)state;
+    stand_ins s;
+    int ends, status;
+    if (adjustment()) skip();
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0); /* who is left behind becomes a child of ours */
+    pid_t child = start_volunteer(&s, &ends);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    for (unsigned i = 0; i < STAND_INS; i++) {
+        assert_int_equal(waitpid(s.processes[i], &status, 0), s.processes[i]);
+        assert_int_equal(status, 0);
+    }
+    prctl(PR_SET_CHILD_SUBREAPER, 0);
+    close(ends);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(stand_ins_volunteer_and_are_stopped),
+        cmocka_unit_test(stand_ins_end_with_their_process),
         cmocka_unit_test(held_is_what_was_touched),
         cmocka_unit_test(an_unreadable_meter_is_unknown),
         cmocka_unit_test(volunteers_when_asked),

@@ -22,10 +22,11 @@ if [ -z "$model" ]; then
     tools/make-text.sh harbour | head -n 50 >"$data/train.jsonl"
     tools/make-text.sh harbour | tail -n 6 >"$data/valid.jsonl"
 fi
-# Dropout and validation included; a save every third step, so that kills meet saves.
+# Dropout and validation included; a save every third step, so that kills meet saves. Two runs that are compared must compute in the
+# same type, which `auto` chooses anew by what is faster at the moment.
 train() {
     "$levee" train --model "$model" --data "$data" --num-layers -1 --batch-size 4 --iters "$steps" --learning-rate 1e-3 \
-        --dropout 0.1 --steps-per-eval 5 --val-batches 1 --save-every 3 --memory "$memory" --max-seq-length 256 "$@"
+        --dtype f32 --dropout 0.1 --steps-per-eval 5 --val-batches 1 --save-every 3 --memory "$memory" --max-seq-length 256 "$@"
 }
 # What a training is, step by step: all of its metrics that no clock has part in.
 history() {

@@ -86,11 +86,12 @@ check a_signal_to_the_group_comes_once [ "$code $(tr '\n' ' ' <"$work/counts.sh.
 
 # A terminal: an interactive program, its ctrl-C, and a shell's job control.
 if has script && has bash; then
+    # script starts its command by $SHELL, of which not every one makes way for the last command it is given: hence exec.
     # Types each key when the terminal shows that the one before has had its effect.
     shows() { eventually grep -q -- "$1" "$work/out"; }
     : >"$work/out"
     { shows ready; printf 'hello\n'; shows 'got hello'; printf '\003'; shows interrupted; } |
-        script -qec "$levee watch --quiet -- sh -c 'trap \"echo interrupted; exit 6\" INT; echo ready; read line; echo got \$line; while :; do sleep 0.1; done'" /dev/null >"$work/out" 2>&1
+        script -qec "exec $levee watch --quiet -- sh -c 'trap \"echo interrupted; exit 6\" INT; echo ready; read line; echo got \$line; while :; do sleep 0.1; done'" /dev/null >"$work/out" 2>&1
     code=$?
     check reads_from_the_terminal grep -q 'got hello' "$work/out"
     check ctrl_c_reaches_it [ "$code $(grep -c interrupted "$work/out")" = "6 1" ]
@@ -102,7 +103,7 @@ SCRIPT
     : >"$work/out"
     { printf '%s\n' "$levee watch --quiet -- sh $work/job.sh"; shows 'is ready'; printf '\032'; shows Stopped; printf 'fg\n'; shows 'goes on'
         printf '\003'; printf 'echo ended with $?\n'; shows 'ended with [0-9]'; printf 'exit\n'; } |
-        script -qec 'bash --norc --noediting -i' /dev/null >"$work/out" 2>&1
+        script -qec 'exec bash --norc --noediting -i' /dev/null >"$work/out" 2>&1
     check ctrl_z_stops_the_job grep -q 'Stopped.*levee watch' "$work/out"
     check foreground_continues_it grep -q 'ended with 130' "$work/out"
 else skip terminal "script and bash are needed"; fi

@@ -17,7 +17,7 @@
 #include "scratch.h"
 
 /* Output of the command would be cmocka's. */
-static unsigned long long watch(const char *log, const char *steps, int expected) {
+static unsigned long long watch(const char *directory, const char *log, const char *steps, int expected) {
     char script[] = "for i in $(seq $0); do echo step $i >&2; sleep 0.05; done; exit 3";
     char *const arguments[] = {"sh", "-c", script, (char *)steps, NULL};
     levee_error error = {0};
@@ -25,6 +25,7 @@ static unsigned long long watch(const char *log, const char *steps, int expected
     levee_watch_options *options = levee_watch_options_create();
     assert_int_equal(levee_watch_options_set(options, "step-pattern", "step (\\d+)", &error), LEVEE_OK);
     assert_int_equal(levee_watch_options_set(options, "log", log, &error), LEVEE_OK);
+    assert_int_equal(levee_watch_options_set(options, "run-dir", directory, &error), LEVEE_OK);
     unsigned long long before = atomic_load(&allocations);
     assert_int_equal(levee_watch(options, arguments, NULL, NULL, &exit_code, &error), LEVEE_OK);
     unsigned long long made = atomic_load(&allocations) - before;
@@ -36,8 +37,8 @@ static unsigned long long watch(const char *log, const char *steps, int expected
 static void watching_takes_no_memory(void **state) {
     size_t bytes;
     const char *log = scratch_text(*state, "log", "");
-    watch(log, "1", 3); /* what the C library takes once */
-    unsigned long long few = watch(log, "10", 3), many = watch(log, "30", 3);
+    watch(*state, log, "1", 3); /* what the C library takes once */
+    unsigned long long few = watch(*state, log, "10", 3), many = watch(*state, log, "30", 3);
     if (SANITIZED) skip();
     print_message("%llu allocations\n", few);
     assert_true(few > 0);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "cli/progress.h"
@@ -283,6 +284,7 @@ int main(int count, char **arguments) {
     if (count > 1 && !strcmp(arguments[1], "watch")) return watch_command(count - 2, arguments + 2);
     if (count > 1 && !strcmp(arguments[1], "top")) return top_command(count - 2, arguments + 2);
     start_with_sleeping_threads(arguments);
+    prctl(PR_SET_NAME, "levee"); /* started by /proc/self/exe it is named "exe" in lists of processes */
     levee_prepare();
     volunteer();
     handle_signals(count > 1 && (!strcmp(arguments[1], "train") || !strcmp(arguments[1], "probe")));

@@ -112,6 +112,8 @@ static void compose(const levee_progress *p, unsigned columns) {
              screen.colour ? "\033[0m" : "");
     unsigned kept = PARTS;
     while (kept > 1 && total_columns(parts, kept) > columns) kept--;
+    if (kept == 1 && parts[STEP].columns > columns)
+        parts[STEP].text[columns] = 0; /* a line that wraps cannot be redrawn */
     unsigned used = total_columns(parts, kept), room = columns > used + 4 ? columns - used - 4 : 0;
     if (kept == PARTS && room >= LEAST_BAR) {
         unsigned wide = room < MOST_BAR ? room : MOST_BAR;

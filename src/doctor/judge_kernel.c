@@ -26,7 +26,7 @@ void judge_huge_pages(finding *found, const doctor_facts *f) {
     reading own = f->policy.own_huge_pages;
     bool off = own.known && !own.value;
     find_figure(found, "%s; for this process %s", names[f->policy.huge_pages],
-                off         ? "off"
+                off         ? "none unasked"
                 : own.known ? "on"
                             : "unknown");
     if (off || f->policy.huge_pages == HUGE_PAGES_NEVER || f->policy.huge_pages == HUGE_PAGES_MADVISE) return;

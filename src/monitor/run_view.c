@@ -164,7 +164,9 @@ static void read_metrics(run_view *v) {
         if (object) read_step(&v->last, object);
         json_decref(object);
         v->metrics_bytes += length;
-        snprintf(v->last_line, sizeof v->last_line, "%s", last);
+        size_t line_bytes = strnlen(last, sizeof v->last_line - 1);
+        memcpy(v->last_line, last, line_bytes);
+        v->last_line[line_bytes] = 0;
     }
 }
 

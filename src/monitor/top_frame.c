@@ -307,7 +307,8 @@ static unsigned events(frame *f, const run_view *v) {
         add(f, "no decisions of the guard");
         return 0;
     }
-    add(f, "%s%llu decisions%s", colour(f, DIM), (unsigned long long)v->event_count, colour(f, PLAIN));
+    add(f, "%s%llu decision%s%s", colour(f, DIM), (unsigned long long)v->event_count, v->event_count == 1 ? "" : "s",
+        colour(f, PLAIN));
     for (uint64_t i = 0; i < shown; i++) {
         const view_event *e = &v->events[(v->event_count - older - 1 - i) % VIEW_EVENTS];
         add(f, "%s step %llu %s%s%s%s: %s", clock_time(time, e->time), (unsigned long long)e->step,

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 /* "[always] madvise never": the one in force stands in brackets. */
 static huge_pages parse_huge_pages(const char *text) {
@@ -26,6 +27,8 @@ void memory_policy_read(memory_policy *policy, kernel_roots roots) {
     policy->huge_pages = parse_huge_pages(text);
     kernel_text_read(text, roots.proc, "self/status");
     policy->own_huge_pages = kernel_text_field(text, "THP_enabled:");
+    /* Refused but where they are asked for: the status does not show that. */
+    if (policy->own_huge_pages.known && prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) > 0) policy->own_huge_pages.value = 0;
     kernel_text_read(text, roots.proc, "sys/vm/overcommit_memory");
     policy->overcommit = kernel_text_number(text);
     kernel_text_read(text, roots.proc, "meminfo");

@@ -11,7 +11,7 @@ typedef enum huge_pages { HUGE_PAGES_UNKNOWN, HUGE_PAGES_ALWAYS, HUGE_PAGES_MADV
 
 typedef struct memory_policy {
     huge_pages huge_pages;              /* transparent ones, for the machine */
-    reading own_huge_pages;             /* may this process get them: 1, or 0 (THP_enabled of its status) */
+    reading own_huge_pages;             /* may this process get them unasked: 1, or 0 */
     reading overcommit;                 /* vm.overcommit_memory: 0 by guess, 1 always, 2 never */
     reading commit_limit, committed;    /* bytes that may be promised when overcommit is 2, and those that are */
     reading stall_some10, stall_full10; /* of the last ten seconds, hundredths of a percent in which some task waited

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "platform/memory_policy.h"
 #include "platform/process_meter.h"
 
 bool process_memory_read(process_memory *memory) {
@@ -48,26 +49,48 @@ bool process_rise_end(uint64_t resident_bytes, uint64_t *rise_bytes) {
     return highest.known;
 }
 
+/* A huge page behind one touched byte is 2 MiB that no plan knows of: none but those that are asked for
+ * (memory/region.h). Linux knows that difference since 6.18; before, all are refused where the system gives them
+ * unasked. */
+static void refuse_huge_pages(void) {
+    enum { EXCEPT_ADVISED = 2 };
+    memory_policy policy;
+    if (!prctl(PR_SET_THP_DISABLE, 1, EXCEPT_ADVISED, 0, 0)) return;
+    memory_policy_read(&policy, kernel_roots_default);
+    if (policy.huge_pages != HUGE_PAGES_MADVISE) prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+}
+
 void process_prepare(void) {
     /* With a fixed threshold glibc stops raising it after the first large free, so large blocks always go back. */
     mallopt(M_MMAP_THRESHOLD, 256 * 1024);
     mallopt(M_TRIM_THRESHOLD, 256 * 1024);
     mallopt(M_TOP_PAD, 64 * 1024);
     mallopt(M_ARENA_MAX, 1);
-    /* A huge page behind one touched byte is 2 MiB that no plan knows of. */
-    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+    refuse_huge_pages();
+}
+
+static const char victim_path[] = "/proc/self/oom_score_adj";
+enum { FIRST_VICTIM = 1000 };
+
+static levee_status read_victim_score(long *score, levee_error *error) {
+    char text[32];
+    levee_status status = file_read_text(victim_path, text, sizeof text, error);
+    *score = status == LEVEE_OK ? strtol(text, NULL, 10) : 0;
+    return status;
 }
 
 levee_status process_volunteer(levee_error *error) {
-    static const char path[] = "/proc/self/oom_score_adj";
-    enum { HIGHEST = 1000 };
-    char text[32], wanted[32];
-    levee_status status = file_read_text(path, text, sizeof text, error);
-    if (status != LEVEE_OK) return status;
-    long now = strtol(text, NULL, 10);
-    if (now < 0 || now >= HIGHEST) return LEVEE_OK;
-    snprintf(wanted, sizeof wanted, "%d", HIGHEST);
-    return file_write_text(path, wanted, error);
+    char wanted[32];
+    long now;
+    levee_status status = read_victim_score(&now, error);
+    if (status != LEVEE_OK || now < 0 || now >= FIRST_VICTIM) return status;
+    snprintf(wanted, sizeof wanted, "%d", FIRST_VICTIM);
+    return file_write_text(victim_path, wanted, error);
+}
+
+bool process_volunteers(void) {
+    long now;
+    return read_victim_score(&now, NULL) == LEVEE_OK && now >= FIRST_VICTIM;
 }
 
 levee_status process_limit_data(uint64_t slack_bytes, levee_error *error) {

@@ -21,13 +21,17 @@ bool process_rise_end(uint64_t resident_bytes, uint64_t *rise_bytes);
 
 /* Sets what must be set before the first thread and the first large allocation: allocator thresholds and arenas (so
  * that freed memory goes back to the kernel and threads do not each keep a heap), and no
- * transparent huge pages behind the back of the plan. Call first in main or in the first library call. */
+ * transparent huge pages behind the back of the plan, as far as the kernel knows asked ones from others. Call first
+ * in main or in the first library call. */
 void process_prepare(void);
 
 /* Has the kernel end this process before any other when memory runs out: its oom_score_adj becomes the highest. One
  * that is negative, which somebody has chosen to protect this process, stays. Needs no privilege; cannot be undone
  * without one. */
 levee_status process_volunteer(levee_error *error);
+
+/* Has this process, or whoever started it, done so? */
+bool process_volunteers(void);
 
 /* Has the kernel refuse this process more than `slack_bytes` of writable private memory above what it has now
  * (RLIMIT_DATA): a leak is then refused memory before the machine is short of it. What is given back meanwhile may be

@@ -199,7 +199,7 @@ static levee_status carry_out(guarding *g, const guard_decision *d, bool *refuse
     return status;
 }
 
-/* What the guard saw at the end of a step. */
+/* What the guard saw at the end of a step, or while the training pauses. */
 static void show(guarding *g, const guard_decision *d) {
     const leak_estimator *e = &g->watch.leaks[guard_worst_leak(&g->watch)];
     sample_report seen = {.time = report_time(), .step = g->step, .seen = *d, .sample = g->watch.sample};
@@ -283,6 +283,7 @@ levee_status guarding_pause(guarding *g, levee_error *error) {
         guard_progress p = progress_of(g, true);
         p.growth_refused = refused;
         guard_decision d = guard_ask(&g->watch, &p);
+        show(g, &d);
         if (d.action == GUARD_STOP) {
             tell(g, &d, true, 0, 0);
             return stop(g, &d, error);

@@ -97,6 +97,7 @@ levee_status run_open(run *r, const char *verb, const levee_options *options, le
                               .analysis = !strcmp(verb, "plan")};
     /* Before anything is taken or measured. A plan only asks. */
     if (!opened.analysis) status = enter_group(r, error);
+    if (status == LEVEE_OK && !opened.analysis) stand_ins_start(&r->substitutes);
     if (status == LEVEE_OK) status = take_budget(r, opened.analysis, &opened.budget_bytes, error);
     return status == LEVEE_OK ? session_open(&r->model, &opened, true, error) : status;
 }
@@ -108,6 +109,7 @@ void run_close(run *r) {
     session_close(&r->model);
     if (r->promised) promises_withdraw();
     r->promised = false;
+    stand_ins_stop(&r->substitutes);
     leave_group(r);
 }
 

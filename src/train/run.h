@@ -5,6 +5,7 @@
 #include "data/dataset.h"
 #include "monitor/stream.h"
 #include "platform/own_group.h"
+#include "platform/stand_in.h"
 #include "train/options.h"
 #include "train/training.h"
 
@@ -15,7 +16,8 @@ typedef struct run {
     run_stream *told; /* what the run tells, for its faces: of a training, or one that is planned as one; else NULL */
     session model;
     own_group group; /* that this process is in, with --cgroup */
-    bool promised;   /* other runs know of our budget */
+    stand_ins substitutes;
+    bool promised; /* other runs know of our budget */
 } run;
 
 /* Opens the model inside the budget. `verb` is "train", "eval", "generate" or "plan", for which files may be missing
