@@ -140,7 +140,7 @@ static void keeps_the_last_events(void **state) {
     e.decision.action = GUARD_PAUSE;
     to.event(to.self, &e, NULL);
     board_view_copy(b, &v);
-    assert_int_equal(v.state, BOARD_PAUSED);
+    assert_int_equal(v.state, BOARD_WAITING);
     board_close(b);
 }
 

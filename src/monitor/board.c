@@ -10,8 +10,8 @@
 _Static_assert(BOARD_ACTIONS == GUARD_STOP + 1, "each action is counted");
 
 const char *board_state_name(board_state state) {
-    static const char *const names[BOARD_STATE_COUNT] = {"starting", "running",  "pausing",
-                                                         "paused",   "stopping", "ended"};
+    static const char *const names[BOARD_STATE_COUNT] = {"starting", "running",  "pausing", "paused",
+                                                         "waiting",  "stopping", "ended"};
     return (unsigned)state < BOARD_STATE_COUNT ? names[state] : "unknown";
 }
 
@@ -194,7 +194,7 @@ static void follow_event(board_view *now, const event_report *event) {
     now->has_sample = true;
     if ((unsigned)d->action < BOARD_ACTIONS) now->by_action[d->action]++;
     if (!event->carried_out) return;
-    if (d->action == GUARD_PAUSE) now->state = BOARD_PAUSED;
+    if (d->action == GUARD_PAUSE) now->state = BOARD_WAITING;
     if (d->action == GUARD_RESUME) now->state = BOARD_RUNNING;
     if (d->action == GUARD_STOP) now->state = BOARD_STOPPING;
 }

@@ -22,6 +22,7 @@ typedef enum board_state {
     BOARD_RUNNING,
     BOARD_PAUSING, /* somebody asked for it; the step that runs is finished first */
     BOARD_PAUSED,
+    BOARD_WAITING, /* paused by the guard, until there is room again */
     BOARD_STOPPING,
     BOARD_ENDED,
     BOARD_STATE_COUNT

@@ -28,7 +28,7 @@ static levee_status write_plan(const trainer *t, levee_error *error) {
 
 static levee_status open_tensorboard(trainer *t, levee_error *error) {
     const sink face = {.name = run_file_name(RUN_TENSORBOARD),
-                       .self = &t->board,
+                       .self = &t->event_files,
                        .step = tensorboard_step,
                        .event = tensorboard_event,
                        .sample = tensorboard_sample,
@@ -36,7 +36,7 @@ static levee_status open_tensorboard(trainer *t, levee_error *error) {
     char path[FILE_PATH_BYTES];
     if (!t->common.options->tensorboard) return LEVEE_OK;
     levee_status status = run_file_path(path, t->common.options->adapter_path, RUN_TENSORBOARD, error);
-    if (status == LEVEE_OK) status = tensorboard_open(&t->board, path, t->place.state.step + 1, error);
+    if (status == LEVEE_OK) status = tensorboard_open(&t->event_files, path, t->place.state.step + 1, error);
     return status == LEVEE_OK ? run_stream_add(t->common.told, &face, error) : status;
 }
 
@@ -165,7 +165,7 @@ static void end_stream(trainer *t, levee_status status, const levee_error *error
     run_stream_close(t->common.told);
     if (t->files.open) reporting_tell(t);
     run_files_close(&t->files);
-    tensorboard_close(&t->board);
+    tensorboard_close(&t->event_files);
 }
 
 void reporting_close(trainer *t, levee_status status, const levee_error *error) {

@@ -14,9 +14,9 @@ typedef struct trainer {
     trainable_set trained;
     planning_data data;
     training engine;
-    run_files files;     /* of its directory */
-    tensorboard board;   /* event files there */
-    struct board *shown; /* on the page; NULL: there is none */
+    run_files files;         /* of its directory */
+    tensorboard event_files; /* there too, with --tensorboard */
+    struct board *shown;     /* on the page; NULL: there is none */
     struct web *page;
     cursor order;
     guarding protection;

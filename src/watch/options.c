@@ -38,6 +38,9 @@ static const watch_option table[] = {
     {"run-dir", TEXT, AT(run_directory), 0, 0,
      "directory for events.jsonl, samples.jsonl and log.txt, which levee top and others show"},
     {"tensorboard", FLAG, AT(tensorboard), 0, 0, "write TensorBoard's event files into tensorboard below --run-dir"},
+    {"web", TEXT, AT(web), 0, 0,
+     "show the command's memory on a page, and its metrics to Prometheus, at ADDRESS:PORT; auto: 127.0.0.1:8642, or "
+     "a free port"},
     {"guard", WARN_OR_ACT, AT(only_warns), 0, 0, "act: stop the command when nothing else helps; warn: only tell"},
     {"hook", TEXT, AT(hook), 0, 0, "shell command that is run before the command is stopped, while it is frozen"},
     {"ask-signal", FLAG, AT(asks_by_signal), 0, 0,

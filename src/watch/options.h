@@ -17,8 +17,8 @@ struct levee_watch_options {
     double grace_seconds;
     double cool_down_seconds;
     bool only_warns, asks_by_signal, leaves_victim, quiet, tensorboard;
-    char step_pattern[WATCH_TEXT_BYTES], hook[WATCH_TEXT_BYTES], log[FILE_PATH_BYTES],
-        run_directory[FILE_PATH_BYTES]; /* empty: none */
+    char step_pattern[WATCH_TEXT_BYTES], hook[WATCH_TEXT_BYTES], log[FILE_PATH_BYTES], run_directory[FILE_PATH_BYTES],
+        web[WATCH_TEXT_BYTES]; /* empty: none */
 };
 
 #endif

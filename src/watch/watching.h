@@ -20,6 +20,7 @@
 #include "watch/options.h"
 #include "watch/signals.h"
 #include "watch/stream.h"
+#include "web/web.h"
 
 /* How far stopping the command has come. */
 typedef enum stop_phase {
@@ -70,8 +71,10 @@ typedef struct watching {
     log_file log;             /* --log */
     directory_lock directory; /* --run-dir: ours, and */
     run_files files;          /* what lies in it */
-    tensorboard board;        /* --tensorboard: there too */
-    moments when;             /* the samples were taken */
+    tensorboard event_files;  /* --tensorboard: there too */
+    board *shown;             /* --web: on the */
+    web *page;
+    moments when; /* the samples were taken */
     stopping stop;
     uint64_t steps;                                    /* finished so far, by whoever tells */
     uint64_t taken;                                    /* of these the last that a sample was taken of */
@@ -109,7 +112,7 @@ void tell_decision(watching *w, const guard_decision *d, bool carried_out);
 /* The end: what was held, and what is left behind. */
 void tell_end(watching *w, int exit_code);
 
-/* Faces (faces.c): opens what --log and --run-dir ask for; nothing is open, or all that was asked for. */
+/* Faces (faces.c): opens what --log, --run-dir and --web ask for; nothing is open, or all that was asked for. */
 levee_status faces_open(watching *w, levee_error *error);
 
 /* Waits until all that was told is written, and tells of what was not. */
