@@ -31,7 +31,7 @@ LIB_OBJECTS := $(call object,$(LIB_SOURCES)) $(BUILD)/objects/tensorboard.pb-c.o
 TESTS       := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
 FUZZERS     := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 
-.PHONY: all help deps check-deps demo test golden interop bench accuracy bench-planning bench-probe bench-growth leaks guard-cost monitor-cost install uninstall \
+.PHONY: all help deps check-deps demo test golden interop bench accuracy bench-planning bench-probe bench-growth bench-web leaks guard-cost monitor-cost install uninstall \
         format lint asan tsan valgrind fuzz run-fuzzers clean
 all: $(BUILD)/levee $(BUILD)/liblevee.so
 
@@ -140,6 +140,9 @@ bench-probe: $(BUILD)/levee $(BUILD)/held ## train 500 steps with what probe fin
 bench-growth: $(BUILD)/levee ## measure how held memory grows over 10,000 steps (a quarter of an hour)
 	@bench/growth.sh $(BUILD)/levee
 
+bench-web: $(BUILD)/levee $(BUILD)/bench/web_load ## measure what 200 clients of the page cost a training (three minutes, two quiet processors)
+	@bench/web_load.sh $(BUILD)/levee $(BUILD)/bench/web_load
+
 leaks: $(BUILD)/bench/leaks ## simulate the leak estimator: delays, false alarms, intervals (some minutes)
 	@$< early 100 && $< delays 300 && $< alarms 8
 
@@ -190,7 +193,7 @@ tsan: ## run the tests under ThreadSanitizer
 
 valgrind: $(BUILD)/levee $(TESTS) ## train, evaluate and generate under valgrind, and the tests that need neither time nor exact counts
 	@tests/valgrind.sh $(BUILD)/levee $(filter-out %_products %_attention %_kernels %_pack %_dataset %_allocations %_order \
-	  %_leak %_model %_sample %_guard %_meters %_groups %_tree,$(TESTS))
+	  %_leak %_model %_sample %_guard %_meters %_groups %_tree %_server,$(TESTS))
 
 fuzz: ## fuzz each reader of files for FUZZ_SECONDS (60) with clang's libFuzzer
 	$(MAKE) CC=clang BUILD=build-fuzz CFLAGS='-O1 -g -fno-omit-frame-pointer' \

@@ -83,6 +83,7 @@ complete -c levee -l save-path -n '__fish_seen_subcommand_from export' -r -F
 complete -c levee -l adapter-only -n '__fish_seen_subcommand_from export'
 complete -c levee -l print-config -n '__fish_seen_subcommand_from train'
 complete -c levee -n '__fish_seen_subcommand_from train' -l quiet -d 'print nothing but errors'
+complete -c levee -n '__fish_seen_subcommand_from train' -l web -d 'show the run on a page'
 complete -c levee -n '__fish_seen_subcommand_from top' -l once -d 'print one frame'
 complete -c levee -l test -d 'after training, the loss on the test split'
 complete -c levee -l lr-schedule.name -r
@@ -106,4 +107,5 @@ complete -c levee -n '__fish_seen_subcommand_from watch' -l grace -r -d 'seconds
 complete -c levee -n '__fish_seen_subcommand_from watch' -l cool-down -r -d 'seconds of calm before it goes on'
 complete -c levee -n '__fish_seen_subcommand_from watch' -l cgroup -r -a auto -d 'control group of its own'
 complete -c levee -n '__fish_seen_subcommand_from watch' -l no-volunteer -d 'leave oom_score_adj'
+complete -c levee -n '__fish_seen_subcommand_from watch' -l web -r -d 'show it on a page: ADDRESS:PORT, or auto'
 complete -c levee -n '__fish_seen_subcommand_from watch' -l quiet -d 'leaks and actions only'

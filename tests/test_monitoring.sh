@@ -124,7 +124,7 @@ check the_log_has_plain_lines [ "$(grep -c 'step [0-9]*/12  loss .* rate ' "$wor
 widest() { sed "s/${escape}\[[0-9;?]*[a-zA-Z]//g" "$work/lines" | awk 'length($0) > most { most = length($0) } END { print most + 0 }'; }
 for columns in 10 40 60; do
     on_terminal $columns "LC_ALL=C $levee train $options --adapter-path $work/narrow$columns --iters 6 >/dev/tty"
-    tr '\r' '\n' <"$work/seen" | grep "^${escape}\[Kstep" >"$work/lines"
+    tr '\r' '\n' <"$work/seen" | grep "^${escape}\[Kstep [0-9]*/" >"$work/lines"
     check "a_line_is_drawn_in_$columns" [ "$(wc -l <"$work/lines")" -gt 0 ]
     check "the_line_fits_$columns" [ "$(widest)" -lt $columns ]
 done

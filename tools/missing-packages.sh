@@ -1,6 +1,6 @@
 #!/bin/sh
 # Succeeds when everything that the build needs is there; otherwise says what is missing.
-for name in dnnl.h jansson.h yaml.h pcre2.h utf8proc.h xxhash.h protobuf-c/protobuf-c.h cmocka.h; do
+for name in dnnl.h jansson.h yaml.h pcre2.h utf8proc.h xxhash.h microhttpd.h protobuf-c/protobuf-c.h cmocka.h; do
     case $name in
     pcre2.h) lines='#define PCRE2_CODE_UNIT_WIDTH 8' ;;
     cmocka.h) lines='#include <stdarg.h>

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -101,11 +102,12 @@ static bool add_header(struct MHD_Response *answer, const char *key, const char 
     return MHD_add_response_header(answer, key, value) == MHD_YES;
 }
 
-/* What every answer says. */
+/* What every answer says. One that ends ends its connection too: there are few, and whoever asks now and then should
+ * not keep one in between. */
 static bool add_headers(struct MHD_Response *answer, const char *type) {
     return add_header(answer, "Content-Type", type) && add_header(answer, "Cache-Control", "no-store") &&
            add_header(answer, "X-Content-Type-Options", "nosniff") && add_header(answer, "X-Frame-Options", "DENY") &&
-           add_header(answer, "Referrer-Policy", "no-referrer") &&
+           add_header(answer, "Referrer-Policy", "no-referrer") && add_header(answer, "Connection", "close") &&
            add_header(answer, "Cross-Origin-Resource-Policy", "same-origin");
 }
 
@@ -409,7 +411,8 @@ static void tell_the_end(web *w) {
 
 static void *serve(void *context) {
     web *w = context;
-    int wait = (int)(200 * w->options.update_seconds) + 1;    /* milliseconds */
+    int wait = (int)(200 * w->options.update_seconds) + 1; /* milliseconds */
+    prctl(PR_SET_NAME, "levee-page");
     setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10); /* the training goes first */
     while (!atomic_load(&w->ends)) {
         double now = machine_seconds();
