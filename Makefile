@@ -180,9 +180,9 @@ format: ## lay out the sources by clang-format
 	@clang-format -i $(wildcard include/*.h src/*/*.[ch] src/*/*/*.[ch] tests/*.[ch] tests/*/*.[ch] bench/*.[ch])
 
 # One file at a time: in one run over several, clang-tidy 14 takes every va_list for uninitialised.
-lint: ## clang-tidy over the sources
+lint: $(GENERATED)/tensorboard.pb-c.h ## clang-tidy over the sources
 	@for source in $(LIB_SOURCES) $(CLI_SOURCES); do \
-	  clang-tidy --quiet $$source -- -std=c11 -D_GNU_SOURCE -Iinclude -Isrc 2>/dev/null || failed=1; done; [ -z "$$failed" ]
+	  clang-tidy --quiet $$source -- -std=c11 -D_GNU_SOURCE -Iinclude -Isrc -I$(GENERATED) 2>/dev/null || failed=1; done; [ -z "$$failed" ]
 
 asan: ## run the tests under AddressSanitizer, LeakSanitizer and UBSan
 	$(MAKE) BUILD=build-asan CFLAGS='-O1 -g -fno-omit-frame-pointer' \

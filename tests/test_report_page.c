@@ -294,9 +294,26 @@ static void reports_what_little_there_is(void **state) {
     assert_silent(page, "inf");
     free(page);
     scratch_text(directory, "metrics.jsonl",
-                 "{\"step\":9223372036854775807,\"loss\":1e308,\"grad_norm\":-1e308,\"held_bytes\":1e300}\n");
+                 "{\"step\":9223372036854775807,\"loss\":1e308,\"grad_norm\":-1e308,\"held_bytes\":1e308}\n");
     page = page_of_one(directory);
     assert_alone(page);
+    free(page);
+}
+
+/* Steps so large that one more is the same number: a page all the same, and in no time. */
+static void ends_whatever_the_steps(void **state) {
+    const char *directory = made_directory(*state, "far");
+    scratch_text(directory, "metrics.jsonl",
+                 "{\"step\":9223372036854773760,\"loss\":1e308}\n{\"step\":9223372036854774784,\"loss\":-1e308}\n");
+    const char *twice[] = {directory, directory};
+    char output[FILE_PATH_BYTES];
+    assert_true(file_join(output, *state, "twice.html"));
+    char *page = page_of(output, twice, 2);
+    assert_alone(page);
+    assert_silent(page, "nan");
+    assert_silent(page, "inf");
+    assert_says(page, "2 steps; loss from 1e+308 to -1e+308.");
+    assert_true(strlen(page) < 100 * 1024);
     free(page);
 }
 
@@ -516,6 +533,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(makes_no_markup_of_texts, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(counts_what_it_cannot_read, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(reports_what_little_there_is, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(ends_whatever_the_steps, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(says_what_is_missing, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(compares_runs, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(takes_long_runs_together, scratch_setup, scratch_teardown),

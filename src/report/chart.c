@@ -4,7 +4,9 @@
 #include <math.h>
 
 /* The view is narrow, so that its text can still be read on a phone, where the page makes it larger (page.c). */
-enum { WIDTH = 640, HEIGHT = 288, LEFT = 96, RIGHT = 604, TOP = 14, BOTTOM = 252 };
+enum { WIDTH = 640, HEIGHT = 288, LEFT = 96, RIGHT = 604, TOP = 14, BOTTOM = 252, MOST_TICKS = 8 };
+
+static const double farthest = 1e300;
 
 static const plot_frame view = {
     .width = WIDTH, .height = HEIGHT, .left = LEFT, .right = RIGHT, .top = TOP, .bottom = BOTTOM};
@@ -16,6 +18,8 @@ static chart over_steps(uint64_t first_step, uint64_t last_step) {
 chart chart_of(uint64_t first_step, uint64_t last_step, double least, double most, bool may_log) {
     chart c = over_steps(first_step, last_step);
     if (!isfinite(least) || !isfinite(most)) least = 0, most = 1;
+    least = fmax(least, -farthest); /* what is between them must be a number */
+    most = fmin(most, farthest);
     c.logarithmic = may_log && least > 0 && most > 20 * least;
     if (c.logarithmic) {
         c.least = least / 1.1;
@@ -79,18 +83,24 @@ void chart_value_axis(formatter *f, const chart *c) {
         return;
     }
     double step = nice_step(c->most - c->least, 6);
-    for (double n = ceil(c->least / step - 1e-9); n * step <= c->most + 1e-9 * step; n++)
-        value_tick(f, c, n == 0 ? 0 : n * step);
+    for (unsigned n = 0; n < MOST_TICKS; n++) {
+        double value = (ceil(c->least / step - 1e-9) + n) * step;
+        if (value <= c->most + 1e-9 * step) value_tick(f, c, fabs(value) < 1e-9 * step ? 0 : value);
+    }
 }
 
 void chart_step_axis(formatter *f, const chart *c) {
     double range = c->last_step - c->first_step, step = range > 0 ? fmax(nice_step(range, 6), 1) : 1;
     format_add(f, "<path class=\"line\" d=\"M%d %dH%d\"/>\n", LEFT, BOTTOM, RIGHT);
-    for (double at = ceil(c->first_step / step) * step; at <= c->last_step; at += step)
+    /* By count, because a step may be so large that adding to it changes nothing. */
+    for (unsigned n = 0; n < MOST_TICKS; n++) {
+        double at = (ceil(c->first_step / step) + n) * step;
+        if (at > c->last_step) break;
         format_add(f,
                    "<path class=\"line\" d=\"M%.1f %dv5\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\" "
                    "class=\"small\">%.0f</text>\n",
                    chart_x(c, at), BOTTOM, chart_x(c, at), BOTTOM + 26, at);
+    }
     format_add(f, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\" class=\"small\">step</text>\n", LEFT - 8, BOTTOM + 26);
 }
 

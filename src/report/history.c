@@ -49,9 +49,8 @@ static void halve(history *h) {
 }
 
 void history_add(history *h, const history_point *step) {
-    history_point *last = h->count ? &h->points[h->count - 1] : NULL;
-    if (last && last->steps < h->stride) {
-        take_in(last, step);
+    if (h->count && h->points[h->count - 1].steps < h->stride) {
+        take_in(&h->points[h->count - 1], step);
         return;
     }
     if (h->count == HISTORY_POINTS) halve(h);

@@ -75,8 +75,9 @@ static double value_at(const history *h, double step, point_value *value) {
 static void draw_hovers(const comparison *c, const chart *drawn, point_value *value, bool bytes) {
     formatter *f = &c->p->out;
     double steps = drawn->last_step - drawn->first_step + 1, width = fmax(1, ceil(steps / HOVERS));
-    for (double from = drawn->first_step; from <= drawn->last_step; from += width) {
-        double to = fmin(from + width - 1, drawn->last_step);
+    for (unsigned n = 0; n < HOVERS; n++) {
+        double from = drawn->first_step + n * width, to = fmin(from + width - 1, drawn->last_step);
+        if (from > drawn->last_step) break;
         chart_hover_begin(f, drawn, from, to);
         format_add(f, "step %.0f", to);
         for (uint32_t r = 0; r < c->count; r++) {
