@@ -5,14 +5,17 @@ BUILD   ?= build
 PREFIX  ?= /usr/local
 VERSION := 0.1.0
 
+# Code that is made from descriptions: messages of TensorBoard's event files.
+GENERATED = $(BUILD)/generated
+
 WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wstrict-prototypes -Wvla -Werror -Wno-psabi
 CFLAGS   ?= -O3 -g
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -fno-math-errno -ffp-contract=fast -fPIC -fvisibility=hidden $(WARNINGS) -Iinclude -Isrc -MMD -MP \
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -fno-math-errno -ffp-contract=fast -fPIC -fvisibility=hidden $(WARNINGS) -Iinclude -Isrc -I$(GENERATED) -MMD -MP \
              $(CFLAGS) $(SANITIZE)
-LIBS := -ldnnl -ljansson -lyaml -lpcre2-8 -lutf8proc -lxxhash -lmicrohttpd -lgomp -lm -lpthread
+LIBS := -ldnnl -ljansson -lyaml -lpcre2-8 -lutf8proc -lxxhash -lmicrohttpd -lprotobuf-c -lgomp -lm -lpthread
 
 PACKAGES := gcc make pkg-config libdnnl-dev libjansson-dev libyaml-dev libpcre2-dev libutf8proc-dev libxxhash-dev libmicrohttpd-dev \
-            libcmocka-dev
+            libprotobuf-c-dev protobuf-c-compiler libcmocka-dev
 
 # Each system has its own way to read memory; the rest is written for Linux.
 OTHER_SYSTEM := $(if $(filter Darwin,$(shell uname)),src/platform/process_meter.c src/platform/machine_memory.c,src/platform/macos/%)
@@ -24,7 +27,7 @@ TEST_HELPERS := $(filter-out $(TEST_SOURCES) $(TEST_PROGRAMS),$(sort $(wildcard 
 object = $(patsubst %.c,$(BUILD)/objects/%.o,$(1))
 # ThreadSanitizer does not see how libgomp synchronises; then Levee's own loops run on threads that it does see.
 SEEN_THREADS := $(if $(findstring thread,$(SANITIZE)),$(call object,tests/threads.c))
-LIB_OBJECTS := $(call object,$(LIB_SOURCES))
+LIB_OBJECTS := $(call object,$(LIB_SOURCES)) $(BUILD)/objects/tensorboard.pb-c.o
 TESTS       := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
 FUZZERS     := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 
@@ -47,6 +50,18 @@ $(BUILD)/objects/%.o: %.c | check-deps
 	@mkdir -p $(@D)
 	@echo '  CC   $<'
 	@$(CC) $(ALL_CFLAGS) -c $< -o $@
+
+$(GENERATED)/%.pb-c.c $(GENERATED)/%.pb-c.h: src/report/%.proto | check-deps
+	@mkdir -p $(GENERATED)
+	@echo '  GEN  $<'
+	@protoc-c --c_out=$(GENERATED) -Isrc/report $<
+
+$(BUILD)/objects/%.pb-c.o: $(GENERATED)/%.pb-c.c
+	@mkdir -p $(@D)
+	@echo '  CC   $<'
+	@$(CC) $(ALL_CFLAGS) -c $< -o $@
+
+$(call object,src/report/tensorboard.c): $(GENERATED)/tensorboard.pb-c.h
 
 # The page is a part of the program.
 $(call object,src/web/page.c): src/web/page.html
@@ -165,9 +180,9 @@ format: ## lay out the sources by clang-format
 	@clang-format -i $(wildcard include/*.h src/*/*.[ch] src/*/*/*.[ch] tests/*.[ch] tests/*/*.[ch] bench/*.[ch])
 
 # One file at a time: in one run over several, clang-tidy 14 takes every va_list for uninitialised.
-lint: ## clang-tidy over the sources
+lint: $(GENERATED)/tensorboard.pb-c.h ## clang-tidy over the sources
 	@for source in $(LIB_SOURCES) $(CLI_SOURCES); do \
-	  clang-tidy --quiet $$source -- -std=c11 -D_GNU_SOURCE -Iinclude -Isrc 2>/dev/null || failed=1; done; [ -z "$$failed" ]
+	  clang-tidy --quiet $$source -- -std=c11 -D_GNU_SOURCE -Iinclude -Isrc -I$(GENERATED) 2>/dev/null || failed=1; done; [ -z "$$failed" ]
 
 asan: ## run the tests under AddressSanitizer, LeakSanitizer and UBSan
 	$(MAKE) BUILD=build-asan CFLAGS='-O1 -g -fno-omit-frame-pointer' \

@@ -1,5 +1,5 @@
 # fish completion for levee
-complete -c levee -n __fish_use_subcommand -a 'train plan probe doctor eval export generate inspect tokenize init watch top'
+complete -c levee -n __fish_use_subcommand -a 'train plan probe doctor eval export generate inspect tokenize init report watch top'
 complete -c levee -s c -l config -r
 complete -c levee -l model -r
 complete -c levee -l data -r
@@ -49,6 +49,7 @@ complete -c levee -l orange-at -r
 complete -c levee -l red-at -r
 complete -c levee -l limit-data -d 'have the kernel refuse more memory'
 complete -c levee -l cgroup -d 'run in a memory control group of its own' -r
+complete -c levee -l tensorboard -d 'write event files for TensorBoard'
 complete -c levee -l profile -d 'say where the time of the steps went'
 complete -c levee -l inject -r
 complete -c levee -l seed -r
@@ -89,6 +90,7 @@ complete -c levee -l lr-schedule.name -r
 complete -c levee -l lr-schedule.warmup -r
 complete -c levee -l lr-schedule.warmup-init -r
 complete -c levee -l lr-schedule.arguments -r
+complete -c levee -n '__fish_seen_subcommand_from report' -l output -r -F -d 'the page'
 complete -c levee -n '__fish_seen_subcommand_from watch' -l memory -r -d 'most the command may hold'
 complete -c levee -n '__fish_seen_subcommand_from watch' -l device-memory -r -d 'most the command may have on the GPU'
 complete -c levee -n '__fish_seen_subcommand_from watch' -l device -r -d 'number of the GPU that is watched'
@@ -97,6 +99,7 @@ complete -c levee -n '__fish_seen_subcommand_from watch' -l step-pattern -r -d '
 complete -c levee -n '__fish_seen_subcommand_from watch' -l sample-every -r -d 'seconds that count as a step'
 complete -c levee -n '__fish_seen_subcommand_from watch' -l log -r -F -d 'JSON lines'
 complete -c levee -n '__fish_seen_subcommand_from watch' -l run-dir -r -F -d 'directory for top to show'
+complete -c levee -n '__fish_seen_subcommand_from watch' -l tensorboard -d 'event files below --run-dir'
 complete -c levee -n '__fish_seen_subcommand_from watch' -l guard -r -a "warn act" -d 'act or only warn'
 complete -c levee -n '__fish_seen_subcommand_from watch' -l hook -r -d 'command run before the end'
 complete -c levee -n '__fish_seen_subcommand_from watch' -l ask-signal -d 'SIGUSR1 before SIGTERM'

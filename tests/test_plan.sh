@@ -45,7 +45,8 @@ echo "least $least MiB; nothing recomputed from $one MiB, in one pass from $whol
 check says_what_can_be_had_now grep -q '^here, now .* can be had' "$work/out"
 if [ -z "$SANITIZE" ]; then # no small budget holds with a sanitizer
     expect least_budget_does 0 'held' train $job --memory "${least}MiB" --iters 1 --adapter-path "$work/least"
-    expect below_it_does_not 69 "budget that does is $least.0 MiB" train $job --memory "$((least - 2))MiB" --adapter-path "$work/x"
+    # Both measure what the process holds beside the plan, and round up: they may fall on two sides of a whole MiB.
+    expect below_it_does_not 69 "budget that does is \\($((least - 1))\\|$least\\|$((least + 1))\\).0 MiB" train $job --memory "$((least - 2))MiB" --adapter-path "$work/x"
     expect nothing_recomputed_one 0 ' 0 of' train $job --memory "${one}MiB" --grad-checkpoint off --iters 1 --adapter-path "$work/one"
     expect nothing_recomputed_whole 0 ' 0 of' train $job --memory "${whole}MiB" --iters 1 --adapter-path "$work/whole"
 

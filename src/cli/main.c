@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/progress.h"
+#include "cli/report.h"
 #include "cli/top.h"
 #include "cli/watch.h"
 #include "levee.h"
@@ -92,6 +93,7 @@ static void print_help(FILE *to, const char *verb) {
     fputs("  init       write a new, untrained model: levee init DIR [--family llama|mistral|qwen2|qwen3]\n"
           "             [--hidden-size N] [--intermediate-size N] [--layers N] [--heads N] [--kv-heads N]\n"
           "             [--head-dim N] [--window N] [--seed N]\n"
+          "  report     one HTML page about runs: levee report RUN_DIR... [--output FILE.html]\n"
           "  watch      run any command and guard its memory: levee watch --help\n"
           "  top        show a running job, from its directory: levee top DIR\n\noptions:\n",
           to);
@@ -295,6 +297,7 @@ int main(int count, char **arguments) {
         return 0;
     }
     if (!strcmp(arguments[1], "init")) return run_init(count - 2, arguments + 2);
+    if (!strcmp(arguments[1], "report")) return report_command(count - 2, arguments + 2);
     for (unsigned i = 0; i < VERB_COUNT; i++) {
         if (strcmp(arguments[1], verbs[i].name)) continue;
         levee_error error = {0};
@@ -313,9 +316,8 @@ int main(int count, char **arguments) {
         return status == LEVEE_OK ? 0 : fail(&error);
     }
     fprintf(stderr,
-            "levee: '%s' is no verb; there are train, plan, probe, doctor, eval, export, generate, inspect, "
-            "tokenize, init, "
-            "watch and top\n",
+            "levee: '%s' is no verb; there are train, plan, probe, doctor, eval, export, generate, inspect, tokenize, init, "
+            "report, watch and top\n",
             arguments[1]);
     return LEVEE_USAGE;
 }

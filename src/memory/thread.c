@@ -1,6 +1,7 @@
 /* Threads with booked stacks: see thread.h. */
 #include "memory/thread.h"
 
+#include <semaphore.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -22,13 +23,32 @@ enum { STACK_BYTES = 2 * 1024 * 1024 }; /* it keeps some 900 KiB of its own ther
 enum { STACK_BYTES = 128 * 1024 };
 #endif
 
-/* With all signals blocked, which the thread inherits. */
+/* What a thread is to do, until it has taken it over. */
+typedef struct beginning {
+    void *(*run)(void *context);
+    void *context;
+    sem_t begun;
+} beginning;
+
+static void *begin(void *context) {
+    beginning *b = context;
+    void *(*run)(void *) = b->run;
+    void *given = b->context;
+    sem_post(&b->begun);
+    return run(given);
+}
+
+/* With all signals blocked, which the thread inherits. Waits until it is there. */
 static int create(booked_thread *t, const pthread_attr_t *attributes, void *(*run)(void *), void *context) {
+    beginning b = {.run = run, .context = context};
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failure = pthread_create(&t->thread, attributes, run, context);
+    sem_init(&b.begun, 0, 0);
+    int failure = pthread_create(&t->thread, attributes, begin, &b);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    while (!failure && sem_wait(&b.begun)) continue;
+    sem_destroy(&b.begun);
     return failure;
 }
 

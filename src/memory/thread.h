@@ -2,7 +2,8 @@
  * what a run tells.
  *
  * The stack is taken when the thread is started, and touched at once: held memory that a plan is made by counts it.
- * The thread has all signals blocked, so that who waits for them gets them. */
+ * For the same reason starting returns when the thread is there, and not while it begins. The thread has all signals
+ * blocked, so that who waits for them gets them. */
 #ifndef LEVEE_MEMORY_THREAD_H
 #define LEVEE_MEMORY_THREAD_H
 

@@ -9,7 +9,7 @@
 
 const char *run_file_name(run_file file) {
     static const char *const names[RUN_FILES] = {"metrics.jsonl", "events.jsonl", "samples.jsonl", "plan.json",
-                                                 "config.yaml",   "log.txt",      "checkpoints"};
+                                                 "config.yaml",   "log.txt",      "tensorboard",   "checkpoints"};
     return (unsigned)file < RUN_FILES ? names[file] : "unknown";
 }
 

@@ -6,6 +6,7 @@
  *   plan.json       the plan, as levee plan --json says it
  *   config.yaml     the options in force
  *   log.txt         every line that the run prints
+ *   tensorboard/    event files, with --tensorboard
  *   checkpoints/    what it is gone on with from
  *   lock            held as long as it goes on (base/lock.h); says who holds it
  *
@@ -24,6 +25,7 @@ typedef enum run_file {
     RUN_PLAN,
     RUN_CONFIG,
     RUN_LOG,
+    RUN_TENSORBOARD,
     RUN_CHECKPOINTS,
     RUN_FILES
 } run_file;

@@ -44,8 +44,9 @@ static void push(run_stream *s, record_kind kind, const void *record, size_t byt
     stream_place *place = &s->places[number % STREAM_PLACES];
     place->kind = kind;
     memcpy(&place->record, record, bytes);
-    atomic_store_explicit(&place->turn, number + 1, memory_order_release);
-    sem_post(&s->work);
+    atomic_store(&place->turn,
+                 number + 1); /* seen before `begun` is asked, so that one of the two wakes the thread */
+    if (atomic_load(&s->begun)) sem_post(&s->work);
 }
 
 void run_stream_push_step(run_stream *s, const step_report *report) { push(s, RECORD_STEP, report, sizeof *report); }
@@ -90,6 +91,11 @@ static levee_status hand_to(const sink *face, const stream_place *place, levee_e
     }
 }
 
+/* Whatever signals come. */
+static void await(sem_t *what) {
+    while (sem_wait(what)) continue;
+}
+
 /* Hands over all records that are there. */
 static void drain(run_stream *s) {
     for (;;) {
@@ -118,7 +124,7 @@ static void *keep_handing(void *context) {
     run_stream *s = context;
     unsigned flushes_done = 0;
     for (bool ends = false; !ends;) {
-        if (sem_wait(&s->work)) continue; /* interrupted */
+        await(&s->work);
         ends = atomic_load(&s->ends);
         unsigned asked = atomic_load(&s->flushes_asked);
         if (!atomic_load(&s->begun)) continue;
@@ -142,6 +148,7 @@ levee_status run_stream_open(run_stream *s, levee_error *error) {
     memset(s->places, 0, bytes);
     sem_init(&s->work, 0, 0);
     sem_init(&s->done, 0, 0);
+    /* From here to run_stream_begin it sleeps: who measures memory meanwhile is not disturbed. */
     return thread_start(&s->writer, "the thread that writes what a run tells", false, keep_handing, s, error);
 }
 
@@ -173,8 +180,7 @@ levee_status run_stream_flush(run_stream *s, levee_error *error) {
     if (!s->places || !s->writer.runs || !atomic_load(&s->begun)) return LEVEE_OK;
     atomic_fetch_add(&s->flushes_asked, 1);
     sem_post(&s->work);
-    while (sem_wait(&s->done)) { /* interrupted */
-    }
+    await(&s->done);
     for (unsigned i = 0; i < s->sink_count; i++) {
         const stream_sink *to = &s->sinks[i];
         if (!to->face.checkpointed || to->synced == LEVEE_OK) continue;

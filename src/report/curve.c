@@ -4,21 +4,10 @@
 #include <stdio.h>
 
 #include "base/bytes.h"
+#include "report/bands.h"
 #include "report/plot.h"
 
 enum { WIDTH = 1200, HEIGHT = 640, LEFT = 90, RIGHT = 970, TOP = 84, BOTTOM = 540, MOST_LAYER_TICKS = 9 };
-
-/* What lasts lies lowest, as it does in memory. */
-static const struct {
-    levee_category category;
-    const char *light, *dark;
-} bands[] = {
-    {LEVEE_RUNTIME, "#8a8f98", "#737985"},     {LEVEE_WEIGHTS, "#b0a08a", "#9c8b73"},
-    {LEVEE_TRAINABLE, "#2f6db5", "#4f8fd9"},   {LEVEE_GRADIENTS, "#c4473a", "#dd6a5c"},
-    {LEVEE_OPTIMIZER, "#7a4fa3", "#a07acb"},   {LEVEE_DATA, "#4c4f54", "#c9ccd1"},
-    {LEVEE_ACTIVATIONS, "#3c9a7c", "#4bb594"}, {LEVEE_WORKSPACE, "#e0a02f", "#eab54e"},
-};
-enum { BANDS = sizeof bands / sizeof *bands };
 
 typedef struct drawing {
     formatter out;
@@ -37,21 +26,10 @@ static double x_of(const drawing *d, uint32_t point) {
     return LEFT + (double)point * (RIGHT - LEFT) / (double)d->c->count;
 }
 
-enum { STYLE_BYTES = 512 };
-
-/* One rule a band. */
-static const char *style(char text[STYLE_BYTES], bool dark) {
-    int length = 0;
-    for (unsigned b = 0; b < BANDS; b++)
-        length += snprintf(text + length, STYLE_BYTES - (size_t)length, ".b%u{fill:%s}", b,
-                           dark ? bands[b].dark : bands[b].light);
-    return text;
-}
-
 /* The bytes of all bands up to and with number `band`. */
 static uint64_t height_to(const curve_point *p, unsigned band) {
     uint64_t bytes = 0;
-    for (unsigned b = 0; b <= band; b++) bytes += p->bytes[bands[b].category];
+    for (unsigned b = 0; b <= band; b++) bytes += p->bytes[band_category(b)];
     return bytes;
 }
 
@@ -60,7 +38,7 @@ static void draw_band(drawing *d, unsigned band) {
     const curve *c = d->c;
     uint64_t most = 0, before = UINT64_MAX;
     for (uint32_t i = 0; i < c->count; i++)
-        if (c->points[i].bytes[bands[band].category] > most) most = c->points[i].bytes[bands[band].category];
+        if (c->points[i].bytes[band_category(band)] > most) most = c->points[i].bytes[band_category(band)];
     if (!most) return;
     format_add(&d->out, "<path class=\"b%u\" d=\"M%d %d", band, (int)LEFT, (int)BOTTOM);
     for (uint32_t i = 0; i < c->count; i++) {
@@ -77,14 +55,14 @@ static void draw_legend(drawing *d) {
     double y = TOP + 10;
     format_add(&d->out, "<text x=\"%d\" y=\"%.0f\" class=\"small\">at the peak</text>\n", (int)RIGHT + 24, y);
     for (unsigned b = BANDS; b-- > 0;) {
-        if (!peak->bytes[bands[b].category]) continue;
+        if (!peak->bytes[band_category(b)]) continue;
         y += 26;
         format_add(&d->out, "<rect x=\"%d\" y=\"%.0f\" width=\"14\" height=\"14\" rx=\"2\" class=\"b%u\"/>",
                    (int)RIGHT + 24, y - 11, b);
         format_add(&d->out, "<text x=\"%d\" y=\"%.0f\">%s</text>", (int)RIGHT + 46, y,
-                   levee_category_name(bands[b].category));
+                   levee_category_name(band_category(b)));
         format_add(&d->out, "<text x=\"%d\" y=\"%.0f\" text-anchor=\"end\">%s</text>\n", (int)WIDTH - 16, y,
-                   bytes_format(bytes, peak->bytes[bands[b].category]));
+                   bytes_format(bytes, peak->bytes[band_category(b)]));
     }
     y += 30;
     format_add(&d->out, "<text x=\"%d\" y=\"%.0f\">together</text>", (int)RIGHT + 46, y);
@@ -148,9 +126,9 @@ static void draw_hovers(drawing *d) {
         format_xml_text(&d->out, p->name);
         format_add(&d->out, "\n%s", bytes_format(bytes, total_of(p)));
         for (unsigned b = BANDS; b-- > 0;)
-            if (p->bytes[bands[b].category])
-                format_add(&d->out, "\n%s %s", levee_category_name(bands[b].category),
-                           bytes_format(bytes, p->bytes[bands[b].category]));
+            if (p->bytes[band_category(b)])
+                format_add(&d->out, "\n%s %s", levee_category_name(band_category(b)),
+                           bytes_format(bytes, p->bytes[band_category(b)]));
         format_add(&d->out, "</title></rect>\n");
     }
 }
@@ -165,7 +143,7 @@ static void draw_titles(drawing *d) {
 }
 
 levee_status curve_draw(text_buffer *text, const curve *c, bool as_page, levee_error *error) {
-    char light[STYLE_BYTES], dark[STYLE_BYTES];
+    char light[BANDS_STYLE_BYTES], dark[BANDS_STYLE_BYTES];
     drawing d = {
         .out = {.text = text, .error = error},
         .c = c,
@@ -179,7 +157,7 @@ levee_status curve_draw(text_buffer *text, const curve *c, bool as_page, levee_e
                    "content=\"light dark\"><title>levee "
                    "plan</title><style>body{margin:0;background:#fff}svg{max-width:100%%;"
                    "height:auto}@media(prefers-color-scheme:dark){body{background:#16181c}}</style></head><body>\n");
-    plot_begin(&d.out, &d.frame, style(light, false), style(dark, true));
+    plot_begin(&d.out, &d.frame, bands_style(light, false), bands_style(dark, true));
     plot_bytes_axis(&d.out, &d.frame);
     for (unsigned b = BANDS; b-- > 0;) draw_band(&d, b);
     draw_operators_axis(&d);

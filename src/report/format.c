@@ -17,6 +17,10 @@ void format_add(formatter *f, const char *format, ...) {
     f->status = text_append(f->text, piece, bytes, f->error);
 }
 
+void format_text(formatter *f, const char *text) {
+    if (f->status == LEVEE_OK) f->status = text_append(f->text, text, strlen(text), f->error);
+}
+
 /* The next character, as long as it is UTF-8; what is not is one byte that is left out. */
 static uint64_t next_character(const char *text, int32_t *code) {
     uint64_t length;

@@ -14,6 +14,9 @@ typedef struct formatter {
 /* Appends at most 1 KiB. */
 void format_add(formatter *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Appends a text as it is, however long. */
+void format_text(formatter *f, const char *text);
+
 /* Appends a text as a JSON string, quotes included. */
 void format_json_text(formatter *f, const char *text);
 

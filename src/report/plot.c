@@ -11,12 +11,8 @@ double plot_top(double most_bytes, double budget_bytes) {
     return 1.05 * (budget_bytes > most_bytes && budget_bytes < 1.5 * most_bytes ? budget_bytes : most_bytes);
 }
 
-void plot_begin(formatter *f, const plot_frame *frame, const char *light, const char *dark) {
-    format_add(
-        f,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\">\n",
-        frame->width, frame->height, frame->width, frame->height);
-    format_add(f, "<style>text{font:13px system-ui,sans-serif;fill:#22252a}.small{font-size:11px;fill:#5b616b}"
+void plot_style(formatter *f, const char *light, const char *dark) {
+    format_add(f, "text{font:13px system-ui,sans-serif;fill:#22252a}.small{font-size:11px;fill:#5b616b}"
                   ".title{font-size:18px;font-weight:600}.page{fill:#fff}.line{stroke:#22252a;fill:none}"
                   ".grid{stroke:#d9dce1;fill:none}.limit{stroke:#b3261e;fill:none;stroke-dasharray:6 4}"
                   ".hover{fill:transparent}.hover:hover{fill:rgba(0,0,0,.25)}");
@@ -24,8 +20,27 @@ void plot_begin(formatter *f, const plot_frame *frame, const char *light, const 
     format_add(f, "@media(prefers-color-scheme:dark){text{fill:#e4e6ea}.small{fill:#a3a9b3}.page{fill:#16181c}"
                   ".line{stroke:#e4e6ea}.grid{stroke:#33373e}.limit{stroke:#ff8a80}"
                   ".hover:hover{fill:rgba(255,255,255,.3)}");
-    format_add(f, "%s}</style>\n", dark);
-    format_add(f, "<rect class=\"page\" width=\"%d\" height=\"%d\"/>\n", frame->width, frame->height);
+    format_add(f, "%s}", dark);
+}
+
+static void open_view(formatter *f, const plot_frame *frame) {
+    format_add(
+        f, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\"",
+        frame->width, frame->height, frame->width, frame->height);
+}
+
+void plot_open(formatter *f, const plot_frame *frame, const char *words) {
+    open_view(f, frame);
+    format_add(f, " aria-label=\"");
+    format_xml_text(f, words);
+    format_add(f, "\">\n");
+}
+
+void plot_begin(formatter *f, const plot_frame *frame, const char *light, const char *dark) {
+    open_view(f, frame);
+    format_add(f, ">\n<style>");
+    plot_style(f, light, dark);
+    format_add(f, "</style>\n<rect class=\"page\" width=\"%d\" height=\"%d\"/>\n", frame->width, frame->height);
 }
 
 void plot_end(formatter *f) { format_add(f, "</svg>\n"); }

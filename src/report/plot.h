@@ -14,6 +14,13 @@ typedef struct plot_frame {
 
 double plot_y(const plot_frame *frame, double bytes);
 
+/* Writes the rules of style that all pictures share, with `light` and `dark` ones of one's own. */
+void plot_style(formatter *f, const char *light, const char *dark);
+
+/* Begins a picture without a style, for a page that has it, and says in words what there is to see. plot_end ends it.
+ */
+void plot_open(formatter *f, const plot_frame *frame, const char *words);
+
 /* Begins the picture: `light` and `dark` are rules of style of its own, beside those for text, .small, .title, .line,
  * .grid, .limit and .hover. plot_end ends it. */
 void plot_begin(formatter *f, const plot_frame *frame, const char *light, const char *dark);

@@ -93,6 +93,7 @@ struct levee_options {
     bool test;            /* after training */
     bool print_config;    /* say what is in force, and nothing else */
     bool quiet;           /* print nothing; the run's log has it all the same */
+    bool tensorboard;     /* write event files */
     fine_tune_type type;
     int64_t num_layers; /* -1: all */
     bool batch_size_given;

@@ -65,6 +65,8 @@ const option options_table[] = {
      "the same bits whatever the budget, the split of a batch and changes of plan; slower"},
     {"profile", OPTION_FLAG, AT(profile), 0, 0, NULL,
      "say at the end where the time of the steps went, and write trace.json for Chrome's tracing"},
+    {"tensorboard", OPTION_FLAG, AT(tensorboard), 0, 0, NULL,
+     "write TensorBoard's event files into the directory tensorboard below --adapter-path"},
     {"most_not_finite_steps", OPTION_WHOLE, AT(most_not_finite_steps), 1, 1e9, NULL,
      "steps in a row whose loss or gradient is not finite before it stops"},
     {"guard", OPTION_CHOICE, AT(guard), 0, 0, "off|warn|act",

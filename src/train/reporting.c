@@ -26,6 +26,20 @@ static levee_status write_plan(const trainer *t, levee_error *error) {
     return status;
 }
 
+static levee_status open_tensorboard(trainer *t, levee_error *error) {
+    const sink face = {.name = run_file_name(RUN_TENSORBOARD),
+                       .self = &t->event_files,
+                       .step = tensorboard_step,
+                       .event = tensorboard_event,
+                       .sample = tensorboard_sample,
+                       .sync = tensorboard_sync};
+    char path[FILE_PATH_BYTES];
+    if (!t->common.options->tensorboard) return LEVEE_OK;
+    levee_status status = run_file_path(path, t->common.options->adapter_path, RUN_TENSORBOARD, error);
+    if (status == LEVEE_OK) status = tensorboard_open(&t->event_files, path, t->place.state.step + 1, error);
+    return status == LEVEE_OK ? run_stream_add(t->common.told, &face, error) : status;
+}
+
 /* Somebody at the page asks. What it shows comes first, because the training may answer at once. */
 static void take_order(void *context, web_order order) {
     static const levee_request_kind requests[] = {LEVEE_REQUEST_PAUSE, LEVEE_REQUEST_RESUME, LEVEE_REQUEST_CHECKPOINT,
@@ -112,6 +126,7 @@ levee_status reporting_open(trainer *t, levee_error *error) {
     if (status == LEVEE_OK) status = run_files_open_metrics(&t->files, directory, keep_bytes, error);
     if (status == LEVEE_OK) status = write_plan(t, error);
     if (status == LEVEE_OK) status = run_files_add(&t->files, t->common.told, error);
+    if (status == LEVEE_OK) status = open_tensorboard(t, error);
     if (status == LEVEE_OK) status = add_page(t, error);
     if (status != LEVEE_OK) return status;
     run_directory_sign(&t->place.lock);
@@ -150,6 +165,7 @@ static void end_stream(trainer *t, levee_status status, const levee_error *error
     run_stream_close(t->common.told);
     if (t->files.open) reporting_tell(t);
     run_files_close(&t->files);
+    tensorboard_close(&t->event_files);
 }
 
 void reporting_close(trainer *t, levee_status status, const levee_error *error) {

@@ -4,6 +4,7 @@
 
 #include "data/cursor.h"
 #include "monitor/run_files.h"
+#include "report/tensorboard.h"
 #include "train/drill.h"
 #include "train/planning.h"
 #include "train/resume.h"
@@ -13,8 +14,9 @@ typedef struct trainer {
     trainable_set trained;
     planning_data data;
     training engine;
-    run_files files;     /* of its directory */
-    struct board *shown; /* on the page; NULL: there is none */
+    run_files files;         /* of its directory */
+    tensorboard event_files; /* there too, with --tensorboard */
+    struct board *shown;     /* on the page; NULL: there is none */
     struct web *page;
     cursor order;
     guarding protection;

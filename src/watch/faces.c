@@ -1,4 +1,5 @@
 /* Where watch writes what it tells: see watching.h. */
+#include "base/error.h"
 #include "watch/watching.h"
 
 #include <stdio.h>
@@ -37,6 +38,20 @@ static levee_status open_directory(watching *w, levee_error *error) {
     return status == LEVEE_OK ? run_files_add(&w->files, &w->told, error) : status;
 }
 
+static levee_status open_tensorboard(watching *w, levee_error *error) {
+    const sink face = {.name = run_file_name(RUN_TENSORBOARD),
+                       .self = &w->event_files,
+                       .event = tensorboard_event,
+                       .sample = tensorboard_sample,
+                       .sync = tensorboard_sync};
+    char path[FILE_PATH_BYTES];
+    if (!w->options->tensorboard) return LEVEE_OK;
+    levee_status status = run_file_path(path, w->options->run_directory, RUN_TENSORBOARD, error);
+    if (status == LEVEE_OK) status = tensorboard_open(&w->event_files, path, 0, error);
+    w->event_files.by_samples = true;
+    return status == LEVEE_OK ? run_stream_add(&w->told, &face, error) : status;
+}
+
 static void set_facts(const watching *w) {
     const levee_watch_options *o = w->options;
     board_facts f = {.verb = "watch",
@@ -69,10 +84,13 @@ static levee_status open_page(watching *w, levee_error *error) {
 static bool has_faces(const levee_watch_options *o) { return *o->log || *o->run_directory || *o->web; }
 
 levee_status faces_open(watching *w, levee_error *error) {
+    if (w->options->tensorboard && !*w->options->run_directory)
+        return error_set(error, LEVEE_USAGE, "--tensorboard needs --run-dir, below which its files go");
     if (!has_faces(w->options)) return LEVEE_OK;
     levee_status status = run_stream_open(&w->told, error);
     if (status == LEVEE_OK) status = open_log(w, error);
     if (status == LEVEE_OK) status = open_directory(w, error);
+    if (status == LEVEE_OK) status = open_tensorboard(w, error);
     if (status == LEVEE_OK) status = open_page(w, error);
     if (status != LEVEE_OK) return status;
     run_directory_sign(&w->directory);
@@ -99,5 +117,6 @@ void faces_close(watching *w) {
     board_close(w->shown);
     rotating_file_close(&w->log.file);
     run_files_close(&w->files);
+    tensorboard_close(&w->event_files);
     directory_lock_release(&w->directory);
 }

@@ -37,6 +37,7 @@ static const watch_option table[] = {
     {"log", TEXT, AT(log), 0, 0, "file that each sample and each decision is appended to, as JSON lines"},
     {"run-dir", TEXT, AT(run_directory), 0, 0,
      "directory for events.jsonl, samples.jsonl and log.txt, which levee top and others show"},
+    {"tensorboard", FLAG, AT(tensorboard), 0, 0, "write TensorBoard's event files into tensorboard below --run-dir"},
     {"web", TEXT, AT(web), 0, 0,
      "show the command's memory on a page, and its metrics to Prometheus, at ADDRESS:PORT; auto: 127.0.0.1:8642, or "
      "a free port"},

@@ -16,7 +16,7 @@ struct levee_watch_options {
     double sample_seconds;  /* a step, where nobody tells of steps */
     double grace_seconds;
     double cool_down_seconds;
-    bool only_warns, asks_by_signal, leaves_victim, quiet;
+    bool only_warns, asks_by_signal, leaves_victim, quiet, tensorboard;
     char step_pattern[WATCH_TEXT_BYTES], hook[WATCH_TEXT_BYTES], log[FILE_PATH_BYTES], run_directory[FILE_PATH_BYTES],
         web[WATCH_TEXT_BYTES]; /* empty: none */
 };

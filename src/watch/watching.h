@@ -12,6 +12,7 @@
 #include "guard/guard.h"
 #include "monitor/run_files.h"
 #include "monitor/stream.h"
+#include "report/tensorboard.h"
 #include "watch/channel.h"
 #include "watch/command.h"
 #include "watch/keeper.h"
@@ -70,6 +71,7 @@ typedef struct watching {
     log_file log;             /* --log */
     directory_lock directory; /* --run-dir: ours, and */
     run_files files;          /* what lies in it */
+    tensorboard event_files;  /* --tensorboard: there too */
     board *shown;             /* --web: on the */
     web *page;
     moments when; /* the samples were taken */

@@ -57,7 +57,12 @@ VECTOR_INLINE void lanes_store(float *to, lanes v) { memcpy(to, &v, sizeof v); }
 /* 0, 1, 2, ... */
 VECTOR_INLINE integer_lanes lanes_numbers(void) { return (integer_lanes){0, 1, 2, 3, 4, 5, 6, 7}; }
 
-VECTOR_INLINE lanes lanes_of(float x) { return (lanes){x, x, x, x, x, x, x, x}; }
+/* By way of memory, because gcc 12 takes a vector {x, x, ...} apart before it knows that this is compiled for a
+ * processor that has such vectors, and then inserts float by float; this it sees to be a broadcast. */
+VECTOR_INLINE lanes lanes_of(float x) {
+    const float same[VECTOR_LANES] = {x, x, x, x, x, x, x, x};
+    return lanes_load(same);
+}
 
 /* The first `count` (< VECTOR_LANES) floats, `otherwise` beyond. */
 VECTOR_INLINE lanes lanes_load_some(const float *from, uint64_t count, float otherwise) {
