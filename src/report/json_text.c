@@ -10,6 +10,6 @@ const char *json_text_number(char text[JSON_NUMBER_BYTES], double number) {
 }
 
 const char *json_text_count(char text[JSON_NUMBER_BYTES], bool known, uint64_t count) {
-    snprintf(text, JSON_NUMBER_BYTES, known ? "%llu" : "null", (unsigned long long)count);
+    snprintf(text, JSON_NUMBER_BYTES, known && count <= INT64_MAX ? "%llu" : "null", (unsigned long long)count);
     return text;
 }
