@@ -33,6 +33,13 @@ static levee_status limit_ledger(uint64_t budget_bytes, levee_error *error) {
     return LEVEE_OK;
 }
 
+/* Of headroom, what blocks may take: their heads and the kernel's tables about them come on top. */
+static uint64_t for_blocks(uint64_t room_bytes) {
+    static const uint64_t least_bytes = 256 * 1024;
+    uint64_t apart = room_bytes / 8 + least_bytes;
+    return room_bytes > apart ? room_bytes - apart : 0;
+}
+
 /* Opening a job takes many small blocks, each too small to be asked for with care, so they get a limit together.
  * *binding is the headroom if that is less than the budget. */
 static levee_status limit_opening(const session *s, headroom *binding, levee_error *error) {
@@ -42,9 +49,10 @@ static levee_status limit_opening(const session *s, headroom *binding, levee_err
     if (status == LEVEE_OK) status = read_held(&now, error);
     if (status != LEVEE_OK) return status;
     uint64_t wanted = s->budget_bytes > opening_bytes ? s->budget_bytes : opening_bytes;
-    if (wanted <= now.held_bytes + room.bytes) return limit_ledger(wanted, error);
+    uint64_t most = now.held_bytes + for_blocks(room.bytes);
+    if (wanted <= most) return limit_ledger(wanted, error);
     *binding = room;
-    return limit_ledger(now.held_bytes + room.bytes, error);
+    return limit_ledger(most, error);
 }
 
 static bool is_there(const char *directory, const char *name) {
