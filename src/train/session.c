@@ -33,10 +33,11 @@ static levee_status limit_ledger(uint64_t budget_bytes, levee_error *error) {
     return LEVEE_OK;
 }
 
-/* Of headroom, what blocks may take: their heads and the kernel's tables about them come on top. */
+/* Of headroom, what blocks of ours may take: beside them stand what libraries take as a job is opened, which asks
+ * nobody, and the kernel's tables. */
 static uint64_t for_blocks(uint64_t room_bytes) {
-    static const uint64_t least_bytes = 256 * 1024;
-    uint64_t apart = room_bytes / 8 + least_bytes;
+    static const uint64_t libraries_bytes = 4ull * 1024 * 1024;
+    uint64_t apart = room_bytes / 8 + libraries_bytes;
     return room_bytes > apart ? room_bytes - apart : 0;
 }
 
