@@ -15,12 +15,13 @@ tools/make-text.sh harbour >"$work/train.jsonl"
 awk 'BEGIN { printf "{\"text\": \"" } { gsub(/^{"text": "|"}$/, ""); printf "%s ", $0 } END { print "\"}" }' "$work/train.jsonl" |
     cut -c 1-11000 | sed 's/"*}*$/"}/' >"$work/long"
 cat "$work/long" >>"$work/train.jsonl"
+steps=120 # long enough that a fast machine is not through before the container is full
 train="$levee train --model $work/model --data $work/train.jsonl --num-layers -1 --batch-size 8 --memory 1GiB \
     --max-seq-length 4096 --dtype f32 --deterministic --learning-rate 1e-4 --save-every 1000 --steps-per-report 1000 --cool-down 1"
 field() { sed -nE "s/.*\"$2\":([0-9]+).*/\1/p" "$1/metrics.jsonl" | tail -n 1; }
 history() { sed -E 's/.*"step":([0-9]+),"loss":([^,]*),.*"grad_norm":([^,]*),.*/\1 \2 \3/' "$1/metrics.jsonl"; }
 
-$train --iters 60 --adapter-path "$work/alone" >"$work/log" 2>&1 || { tail -n 2 "$work/log"; no runs_alone; }
+$train --iters $steps --adapter-path "$work/alone" >"$work/log" 2>&1 || { tail -n 2 "$work/log"; no runs_alone; }
 check calm_guard_does_nothing [ ! -s "$work/alone/events.jsonl" ]
 peak=$(field "$work/alone" predicted_bytes)
 # Where nothing helps for long, a training whose passes are long goes on nevertheless.
@@ -32,11 +33,11 @@ limit_bytes=$((peak + 32 * mebibyte))
 echo "the plan holds $peak bytes, the container $limit_bytes"
 make_group $limit_bytes
 : >"$work/log"
-sh -c "$enter" "$group" $train --iters 60 --adapter-path "$work/guarded" >"$work/log" 2>&1 &
+sh -c "$enter" "$group" $train --iters $steps --adapter-path "$work/guarded" >"$work/log" 2>&1 &
 program=$!
 wait_for $program '^step 1/' || { tail -n 2 "$work/log"; no guarded_starts; }
-# It fills all that there is, 20 MB a second, keeps it for two seconds and is gone.
-sh -c "$enter" "$group" "$neighbour" $((limit_bytes / 100 * 88)) 2e7 2 >/dev/null &
+# It fills all that there is, 30 MB a second, keeps it for two seconds and is gone.
+sh -c "$enter" "$group" "$neighbour" $((limit_bytes / 100 * 88)) 3e7 2 >/dev/null &
 taker=$!
 check neighbour_is_seen wait_for $program '^guard: after step .*: shrink: '
 check smaller_plan_is_taken wait_for $program '^plan 1 instead of 0: .* given back'
@@ -68,7 +69,7 @@ start_below() { # name options...
     make_group $((peak / 100 * 115))
     : >"$work/log"
     # shellcheck disable=SC2086
-    sh -c "$enter" "$group" $train --iters 60 --adapter-path "$work/$name" "$@" >"$work/log" 2>&1 &
+    sh -c "$enter" "$group" $train --iters $steps --adapter-path "$work/$name" "$@" >"$work/log" 2>&1 &
     program=$!
     wait_for $program '^step 1/' || { tail -n 2 "$work/log"; no "${name}_starts"; }
 }
@@ -90,7 +91,7 @@ start_below stopped --on-pressure stop
 for percent in 110 105 100; do lower $((peak / 100 * percent)) || break; done
 wait $program
 check stops_cleanly_when_limit_is_lowered [ "$? $(kills)" = '75 0' ]
-$train --iters 60 --adapter-path "$work/stopped" --resume auto >>"$work/log" 2>&1
+$train --iters $steps --adapter-path "$work/stopped" --resume auto >>"$work/log" 2>&1
 check is_gone_on_with_elsewhere [ $? -eq 0 ]
 history "$work/stopped" >"$work/right"
 check stopped_run_is_the_same_training cmp "$work/left" "$work/right"
