@@ -132,10 +132,7 @@ static void remember(board *b, const board_point *p) {
         point_add(last, p);
         return;
     }
-    if (b->now.points == BOARD_POINTS) {
-        halve(b);
-        last = &b->points[b->now.points - 1];
-    }
+    if (b->now.points == BOARD_POINTS) halve(b);
     b->points[b->now.points++] = *p;
 }
 

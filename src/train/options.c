@@ -53,8 +53,7 @@ void options_defaults(levee_options *o) {
     o->generate.repetition_context = 20;
     o->learning_rate = 1e-5;
     for (unsigned i = 0; i < OPTIMIZER_COUNT; i++)
-        o->optimizers[i] = (optimizer_settings){
-            .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = 0.01, .bias_correction = true};
+        o->optimizers[i] = (optimizer_settings){.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = 0.01};
     o->max_gradient_norm = INFINITY;
     o->rank = 8;
     o->scale = 20;
