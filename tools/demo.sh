@@ -21,14 +21,14 @@ say "What it writes before training"
 
 say "Training it from scratch on sentences about a harbour, inside 96 MiB"
 "$levee" train --model "$work/new" --data "$work/harbour" --fine-tune-type full --num-layers -1 --batch-size 8 \
-    --iters 80 --learning-rate 2e-3 --max-grad-norm 1 --steps-per-report 20 --steps-per-eval 40 --save-every 1000 \
+    --iters 80 --bias-correction --learning-rate 2e-3 --max-grad-norm 1 --steps-per-report 20 --steps-per-eval 40 --save-every 1000 \
     --memory 96MiB --adapter-path "$work/trained"
 say "What it writes now"
 "$levee" generate --model "$work/trained" --prompt "The boat" --max-tokens 60
 
 say "Fine-tuning it by LoRA on sentences about a garden, inside 40 MiB"
 "$levee" train --model "$work/trained" --data "$work/garden" --fine-tune-type lora --num-layers -1 --batch-size 8 \
-    --iters 80 --learning-rate 3e-3 --rank 16 --scale 2 --steps-per-report 20 --steps-per-eval 40 --save-every 1000 \
+    --iters 80 --bias-correction --learning-rate 3e-3 --rank 16 --scale 2 --steps-per-report 20 --steps-per-eval 40 --save-every 1000 \
     --memory 40MiB --adapter-path "$work/adapter"
 say "What it writes with the adapter"
 "$levee" generate --model "$work/trained" --adapter-path "$work/adapter" --prompt "The gardener" --max-tokens 60
