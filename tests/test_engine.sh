@@ -75,7 +75,7 @@ fi
 
 # Shrinks and grows at any time: the same training in other passes. Every shrink gives back what it promised.
 if [ -n "$SANITIZE" ]; then skip shrinks_and_grows; else
-    walk="--iters 150 --batch-size 16 --learning-rate 1e-3 --memory 64MiB --dtype f32 --save-every 1000"
+    walk="--iters 150 --batch-size 16 --learning-rate 1e-3 --bias-correction --memory 64MiB --dtype f32 --save-every 1000"
     # shellcheck disable=SC2086
     train $walk --adapter-path "$work/calm" >/dev/null
     # shellcheck disable=SC2086
