@@ -115,7 +115,7 @@ check native_leak_is_confirmed said 'leak confirmed: memory grows by .* a step .
 check its_rate_is_true within "$(rate)" 880 1080 # 1,000,000 bytes are 976.6 KiB
 check native_leak_changes_no_output [ "$(wc -l <"$work/out")" -eq 480 ]
 check log_has_a_sample_a_step within "$(grep -c '"held_bytes"' "$work/log")" 330 490
-check log_knows_the_leak grep -q '"step":480,.*"leak":"confirmed"' "$work/log"
+check log_knows_the_leak grep -q '"step":4[678][0-9],.*"leak":"confirmed"' "$work/log"
 watch --sample-every 0.02 -- "$program" leaks-without-saying 200000 1500 5
 check leak_by_the_clock said 'leak confirmed: memory grows by .* MiB a second'
 for kind in stays saws; do
@@ -140,7 +140,7 @@ SCRIPT
 else skip python_list "there is no python3"; fi
 
 # The tree: memory of a grandchild, of an orphan; what a fork and sharing do not double.
-"$levee" watch --quiet --log "$work/grandchild" -- sh -c "sh -c '$neighbour 60000000 1e9 1.5; true'; true"
+"$levee" watch --quiet --log "$work/grandchild" -- sh -c "sh -c '$neighbour 60000000 1e9 3; true'; true"
 check grandchild_is_counted within "$(peak "$work/grandchild")" 57 70
 "$levee" watch --quiet --log "$work/orphan" -- sh -c "( $neighbour 60000000 1e9 1.5 & ) ; sleep 2"
 check orphan_is_counted within "$(peak "$work/orphan")" 57 70
