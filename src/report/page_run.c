@@ -182,7 +182,7 @@ static void hover_memory(formatter *f, const chart *c, const history *h, const h
 }
 
 static void memory_legend(formatter *f, const history *h, bool planned) {
-    char style[8];
+    char style[16];
     format_add(f, "<ul class=\"legend\" aria-label=\"Colours of memory\">\n");
     page_legend(f, "held", "held");
     if (planned) page_legend(f, "planned", "planned");

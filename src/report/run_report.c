@@ -31,8 +31,8 @@ static void name_runs(runs *r) {
         const history *h = r->in_order[i] = &r->read[i];
         const char *name = is_ambiguous(r, i) ? h->directory : history_name(h);
         size_t length = strlen(name);
-        snprintf(r->names[i], PAGE_NAME_BYTES, "%s",
-                 length < PAGE_NAME_BYTES ? name : name + length - PAGE_NAME_BYTES + 1);
+        size_t shown = length < PAGE_NAME_BYTES ? length : PAGE_NAME_BYTES - 1; /* the end, where it is too long */
+        memcpy(r->names[i], name + length - shown, shown + 1);
     }
 }
 
