@@ -41,3 +41,9 @@ char *bytes_format(char buffer[BYTES_TEXT], uint64_t bytes) {
     snprintf(buffer, BYTES_TEXT, unit ? "%.1f %s" : "%.0f %s", value, names[unit]);
     return buffer;
 }
+
+char *bytes_format_signed(char buffer[SIGNED_BYTES_TEXT], double bytes) {
+    buffer[0] = '-';
+    bytes_format(buffer + 1, (uint64_t)round(fabs(bytes)));
+    return bytes <= -0.5 ? buffer : buffer + 1;
+}

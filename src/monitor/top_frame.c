@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/duration.h"
 
 typedef struct frame {
     char *text;
@@ -110,16 +111,8 @@ static const char *plain(char text[NUMBER_TEXT], const char *format, double numb
     return text;
 }
 
-static const char *duration(char text[NUMBER_TEXT], double seconds) {
-    double minutes = seconds / 60, hours = minutes / 60;
-    if (!(seconds >= 0)) return "unknown";
-    if (seconds < 120)
-        snprintf(text, NUMBER_TEXT, "%.0f s", seconds);
-    else if (minutes < 120)
-        snprintf(text, NUMBER_TEXT, "%.0f min", minutes);
-    else
-        snprintf(text, NUMBER_TEXT, "%.1f h", hours);
-    return text;
+static const char *duration(char text[DURATION_TEXT], double seconds) {
+    return seconds >= 0 ? duration_format(text, seconds, 0) : "unknown";
 }
 
 /* "12:33:11" of a time since 1970, in UTC. */

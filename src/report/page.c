@@ -102,11 +102,11 @@ void page_close(page *p) {
 }
 
 void page_bytes(formatter *f, double bytes) {
-    char text[BYTES_TEXT];
-    if (!isfinite(bytes) || bytes >= 0x1p63)
+    char text[SIGNED_BYTES_TEXT];
+    if (!isfinite(bytes) || fabs(bytes) >= 0x1p63)
         format_add(f, "–");
     else
-        format_add(f, "%s%s", bytes < 0 ? "-" : "", bytes_format(text, (uint64_t)fabs(bytes)));
+        format_add(f, "%s", bytes_format_signed(text, bytes));
 }
 
 void page_number(formatter *f, double number, int digits) {

@@ -1,6 +1,7 @@
 /* The figures of a run, for its own section and for comparisons: see page.h. */
 #include <math.h>
 
+#include "base/duration.h"
 #include "report/page.h"
 
 static void at_step(formatter *f, double number, uint64_t step) {
@@ -34,14 +35,8 @@ static void held(formatter *f, const history *h) {
 }
 
 static void took(formatter *f, const history *h) {
-    if (h->seconds <= 0)
-        format_add(f, "–");
-    else if (h->seconds < 120)
-        format_add(f, "%.1f s", h->seconds);
-    else if (h->seconds < 7200)
-        format_add(f, "%.1f min", h->seconds / 60);
-    else
-        format_add(f, "%.1f h", h->seconds / 3600);
+    char text[DURATION_TEXT];
+    format_add(f, "%s", h->seconds > 0 ? duration_format(text, h->seconds, 1) : "–");
 }
 
 static void decisions(formatter *f, const history *h) {

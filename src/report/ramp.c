@@ -6,20 +6,13 @@
 
 #include "base/bytes.h"
 
-/* "-4.0 KiB": growth may be negative. */
-static const char *signed_bytes(char text[BYTES_TEXT + 1], double bytes) {
-    text[0] = '-';
-    bytes_format(text + 1, (uint64_t)round(fabs(bytes)));
-    return bytes <= -0.5 ? text : text + 1;
-}
-
 static void growth(char text[4 * BYTES_TEXT], const ramp_row *row) {
-    char middle[BYTES_TEXT + 1], low[BYTES_TEXT + 1], high[BYTES_TEXT + 1];
+    char middle[SIGNED_BYTES_TEXT], low[SIGNED_BYTES_TEXT], high[SIGNED_BYTES_TEXT];
     if (isnan(row->growth))
         snprintf(text, 4 * BYTES_TEXT, "too few steps");
     else
-        snprintf(text, 4 * BYTES_TEXT, "%s (%s to %s)", signed_bytes(middle, row->growth),
-                 signed_bytes(low, row->growth_low), signed_bytes(high, row->growth_high));
+        snprintf(text, 4 * BYTES_TEXT, "%s (%s to %s)", bytes_format_signed(middle, row->growth),
+                 bytes_format_signed(low, row->growth_low), bytes_format_signed(high, row->growth_high));
 }
 
 void ramp_heading(char text[RAMP_LINE_BYTES]) {

@@ -7,8 +7,9 @@
 #include <stdio.h>
 
 #include "base/bytes.h"
+#include "base/duration.h"
 
-enum { LINE_BYTES = 1024, DURATION_TEXT = 32 };
+enum { LINE_BYTES = 1024 };
 
 void tell(watching *w, const char *format, ...) {
     char line[LINE_BYTES];
@@ -18,24 +19,6 @@ void tell(watching *w, const char *format, ...) {
     va_end(arguments);
     if (w->print) w->print(w->context, line);
     run_stream_push_text(&w->told, line);
-}
-
-static const char *duration(char text[DURATION_TEXT], double seconds) {
-    double minutes = seconds / 60, hours = minutes / 60;
-    if (seconds < 120)
-        snprintf(text, DURATION_TEXT, "%.1f s", seconds);
-    else if (minutes < 120)
-        snprintf(text, DURATION_TEXT, "%.1f min", minutes);
-    else
-        snprintf(text, DURATION_TEXT, "%.1f h", hours);
-    return text;
-}
-
-static const char *amount(char text[BYTES_TEXT], double bytes) {
-    char number[BYTES_TEXT];
-    bytes_format(number, (uint64_t)round(fabs(bytes)));
-    snprintf(text, BYTES_TEXT, "%s%.*s", bytes < 0 ? "-" : "", BYTES_TEXT - 2, number);
-    return text;
 }
 
 static const char *held_text(const watching *w, char text[BYTES_TEXT]) {
@@ -55,8 +38,8 @@ static void tell_leak(watching *w, const guard_decision *d) {
         "graph, a cache without a bound); until then, go on from a checkpoint in a new process";
     leak_meter meter = guard_worst_leak(&w->watch);
     const leak_estimator *e = &w->watch.leaks[meter];
-    char rate[BYTES_TEXT], low[BYTES_TEXT], high[BYTES_TEXT], left[BYTES_TEXT], ago[DURATION_TEXT],
-        since[DURATION_TEXT + 16], end[64] = "";
+    char rate[SIGNED_BYTES_TEXT], low[SIGNED_BYTES_TEXT], high[SIGNED_BYTES_TEXT], left[BYTES_TEXT],
+        ago[DURATION_TEXT], since[DURATION_TEXT + 16], end[64] = "";
     leak_slope slope;
     moment began = moments_find(&w->when, leak_began(e));
     double now = machine_seconds() - w->started, units = units_since(w, &began, now);
@@ -68,14 +51,14 @@ static void tell_leak(watching *w, const guard_decision *d) {
     if (w->steps_told)
         snprintf(since, sizeof since, "step %llu", (unsigned long long)began.steps);
     else
-        duration(since, began.seconds);
+        duration_format(since, began.seconds, 1);
     if (isfinite(steps))
         snprintf(end, sizeof end, "; %s are left, for %.0f %ss at least", bytes_format(left, headroom.value),
                  steps / per_unit, unit);
     tell(w, "%s: %s grows by %s a %s (%s to %s), since %s%s, %s ago%s%s", leak_headline(d->leak),
-         meter == LEAK_OF_DEVICE ? "GPU memory" : "memory", amount(rate, slope.bytes * per_unit), unit,
-         amount(low, slope.low * per_unit), amount(high, slope.high * per_unit), since,
-         w->steps_told ? "" : " after the start", duration(ago, now - began.seconds), end,
+         meter == LEAK_OF_DEVICE ? "GPU memory" : "memory", bytes_format_signed(rate, slope.bytes * per_unit), unit,
+         bytes_format_signed(low, slope.low * per_unit), bytes_format_signed(high, slope.high * per_unit), since,
+         w->steps_told ? "" : " after the start", duration_format(ago, now - began.seconds, 1), end,
          d->leak == LEAK_CONFIRMED ? advice : "");
 }
 
@@ -160,7 +143,7 @@ void tell_end(watching *w, int exit_code) {
         bytes_format(device, w->device_peak_bytes);
         snprintf(beside, sizeof beside, ", and %s on the GPU", device);
     }
-    duration(lasted, machine_seconds() - w->started);
+    duration_format(lasted, machine_seconds() - w->started, 1);
     if (w->stop.phase == STOP_NOT)
         tell(w, "%s ended with %d after %s; held at most %s%s; leak: %s", name, exit_code, lasted, held, beside,
              leak_verdict_name(w->last.leak));
