@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "text/buffer.h"
+
 void web_put(web_text *t, const char *format, ...) {
     va_list arguments;
     if (t->cut) return;
@@ -19,33 +21,20 @@ void web_put(web_text *t, const char *format, ...) {
     t->length += (size_t)length;
 }
 
-/* How many bytes the UTF-8 character at `text` has; 0 when it is none. */
-static unsigned character_bytes(const unsigned char *text) {
-    unsigned bytes = *text < 0x80                    ? 1
-                     : *text >= 0xc2 && *text < 0xe0 ? 2
-                     : *text >= 0xe0 && *text < 0xf0 ? 3
-                     : *text >= 0xf0 && *text < 0xf5 ? 4
-                                                     : 0;
-    for (unsigned i = 1; i < bytes; i++)
-        if ((text[i] & 0xc0) != 0x80) return 0;
-    bool overlong = (*text == 0xe0 && text[1] < 0xa0) || (*text == 0xf0 && text[1] < 0x90);
-    bool beyond = (*text == 0xed && text[1] >= 0xa0) || (*text == 0xf4 && text[1] >= 0x90);
-    return bytes > 1 && (overlong || beyond) ? 0 : bytes;
-}
-
 void web_put_string(web_text *t, const char *text) {
     web_put(t, "\"");
     while (*text) {
-        unsigned bytes = character_bytes((const unsigned char *)text);
-        if (!bytes)
+        uint64_t bytes;
+        int32_t code = utf8_read(text, strnlen(text, 4), &bytes);
+        if (code < 0)
             web_put(t, "?");
-        else if (*text == '"' || *text == '\\')
-            web_put(t, "\\%c", *text);
-        else if ((unsigned char)*text < ' ')
-            web_put(t, "\\u%04x", (unsigned)*text);
+        else if (code == '"' || code == '\\')
+            web_put(t, "\\%c", (char)code);
+        else if (code < ' ')
+            web_put(t, "\\u%04x", (unsigned)code);
         else
             web_put(t, "%.*s", (int)bytes, text);
-        text += bytes ? bytes : 1;
+        text += code < 0 ? 1 : bytes;
     }
     web_put(t, "\"");
 }
