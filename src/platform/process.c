@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -91,6 +93,15 @@ levee_status process_volunteer(levee_error *error) {
 bool process_volunteers(void) {
     long now;
     return read_victim_score(&now, NULL) == LEVEE_OK && now >= FIRST_VICTIM;
+}
+
+void process_become_companion(const char *name, int pipe) {
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    prctl(PR_SET_NAME, name);
+    dup2(pipe, STDIN_FILENO);
+    close_range(STDIN_FILENO + 1, ~0u, 0);
 }
 
 levee_status process_limit_data(uint64_t slack_bytes, levee_error *error) {

@@ -33,6 +33,12 @@ levee_status process_volunteer(levee_error *error);
 /* Has this process, or whoever started it, done so? */
 bool process_volunteers(void);
 
+/* For a child that stays beside this process and is told of its end by a pipe: lists of processes name it so, no
+ * signal but SIGKILL reaches it, since what is sent to our whole group is not for it, and its only open file is the
+ * pipe's end, as STDIN_FILENO, so that nobody waits for it to close another. Calls nothing that a child of a program
+ * with threads may not. Linux only. */
+void process_become_companion(const char *name, int pipe);
+
 /* Has the kernel refuse this process more than `slack_bytes` of writable private memory above what it has now
  * (RLIMIT_DATA): a leak is then refused memory before the machine is short of it. What is given back meanwhile may be
  * taken again. Lasts as long as the process; LEVEE_USAGE where the kernel does not tell or allow. */

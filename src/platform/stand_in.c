@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,21 +33,15 @@ static title find_title(void) {
     return (title){.text = (char *)begin, .bytes = begin && end > begin ? end - begin : 0};
 }
 
-/* The life of one: it calls nothing that a child of a program with threads may not, and keeps no file open that
- * somebody waits to see closed. Who looks for our command line finds us alone. */
+/* The life of one. Who looks for our command line finds us alone. */
 static void wait_for_the_end(int pipe, title t) {
     static const char name[] = "levee-stand-in";
     char word;
-    sigset_t all;
-    sigfillset(&all);
-    sigprocmask(SIG_BLOCK, &all, NULL); /* what is sent to our whole group is not for it */
-    prctl(PR_SET_NAME, name);
+    process_become_companion(name, pipe);
     if (t.bytes) {
         memset(t.text, 0, t.bytes);
         memcpy(t.text, name, t.bytes < sizeof name ? t.bytes - 1 : sizeof name);
     }
-    dup2(pipe, STDIN_FILENO);
-    close_range(STDIN_FILENO + 1, ~0u, 0);
     while (call_read(STDIN_FILENO, &word, 1) > 0) continue;
     _exit(0);
 }
@@ -69,6 +62,9 @@ void stand_ins_start(stand_ins *s) {
 
 void stand_ins_stop(stand_ins *s) {
     if (s->pipe) close(s->pipe);
+    /* Another child of this program may have the pipe too, and keep it for long. */
+    for (unsigned i = 0; i < STAND_INS; i++)
+        if (s->processes[i]) kill(s->processes[i], SIGKILL);
     for (unsigned i = 0; i < STAND_INS; i++)
         while (s->processes[i] && waitpid(s->processes[i], NULL, 0) < 0 && errno == EINTR) continue;
     memset(s, 0, sizeof *s);

@@ -7,13 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/call.h"
 #include "base/error.h"
 #include "platform/machine.h"
+#include "platform/process.h"
 
 typedef enum keeper_word { WILL_FREEZE, THAWED, FORGET_SIGNALS } keeper_word;
 
@@ -48,12 +48,7 @@ levee_status keeper_start(keeper *k, kernel_roots roots, levee_error *error) {
     if (pipe2(ends, O_CLOEXEC)) return error_set(error, LEVEE_INTERNAL, "a pipe: %s", strerror(errno));
     k->pid = fork();
     if (!k->pid) {
-        sigset_t all;
-        sigfillset(&all);
-        sigprocmask(SIG_BLOCK, &all, NULL);
-        dup2(ends[0], STDIN_FILENO); /* one end, and nothing else that anybody waits to see closed */
-        prctl(PR_SET_NAME, "levee-keeper");
-        close_range(STDIN_FILENO + 1, ~0u, 0);
+        process_become_companion("levee-keeper", ends[0]);
         keep(STDIN_FILENO, roots);
         _exit(0);
     }
