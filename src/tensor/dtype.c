@@ -107,24 +107,39 @@ WIDEN(widen_bf16, bf16_to_f32)
 NARROW(narrow_f16, f32_to_f16)
 NARROW(narrow_bf16, f32_to_bf16)
 
-/* The same loops for the baseline processor and for AVX2, chosen at run time. */
+/* The same loops for the baseline processor, AVX2 and AVX-512, chosen at run time. */
 #if defined(__x86_64__)
 #define TARGET_AVX2 __attribute__((target("avx2")))
+#if defined(__clang__)
+#define TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl")))
+#else
+#define TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,prefer-vector-width=512")))
+#endif
 static bool has_avx2(void) { return __builtin_cpu_supports("avx2") != 0; }
+static bool has_avx512(void) {
+    return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+}
 #else
 #define TARGET_AVX2
+#define TARGET_AVX512
 static bool has_avx2(void) { return false; }
+static bool has_avx512(void) { return false; }
 #endif
 
 #define PATHS(name)                                                                                                  \
     TARGET_AVX2 static void name##_avx2(unsigned char *to, const unsigned char *from, uint64_t count) {              \
         name##_body(to, from, count);                                                                                \
     }                                                                                                                \
+    TARGET_AVX512 static void name##_avx512(unsigned char *to, const unsigned char *from, uint64_t count) {          \
+        name##_body(to, from, count);                                                                                \
+    }                                                                                                                \
     static void name##_portable(unsigned char *to, const unsigned char *from, uint64_t count) {                      \
         name##_body(to, from, count);                                                                                \
     }                                                                                                                \
     static void name(unsigned char *to, const unsigned char *from, uint64_t count) {                                 \
-        if (has_avx2())                                                                                              \
+        if (has_avx512())                                                                                            \
+            name##_avx512(to, from, count);                                                                          \
+        else if (has_avx2())                                                                                         \
             name##_avx2(to, from, count);                                                                            \
         else                                                                                                         \
             name##_portable(to, from, count);                                                                        \

@@ -1,6 +1,7 @@
 /* Matrix products over rows, tile by tile: see gemm.h. */
 #include "backend/cpu/gemm.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "backend/cpu/gemm_primitive.h"
@@ -11,8 +12,12 @@
 enum { LADDER_STEPS = 3, SMALLEST_TILE = 8 };
 static const uint32_t ladder[LADDER_STEPS] = {128, 32, SMALLEST_TILE};
 
-/* Tiles that go through scratch are chosen no larger than this in all. */
-static const uint64_t tile_scratch_bytes = 4ull * 1024 * 1024;
+/* Tiles that go through scratch are chosen no larger than this in all; those of a thread of its own, so that they stay
+ * in its second cache. */
+static const uint64_t tile_scratch_bytes = 4ull * 1024 * 1024, thread_scratch_bytes = 1024 * 1024;
+
+/* Where threads share out the rows, tiles are smaller rather than one thread idle, but not smaller than this. */
+enum { LEAST_SHARED_TILE = 32 };
 
 /* Which tiles a product uses, and its scratch: oneDNN's own, then the tiles of the first and second matrix that are
  * copied (a and c of a row product, a and b of a reduction). */
@@ -45,13 +50,14 @@ static uint32_t next_tile(const tiling *t, uint32_t rows) {
     return whole;
 }
 
-/* Chooses the tiles: as large as their copies fit tile_scratch_bytes, and never below the smallest. */
-static void choose_tiles(tiling *t) {
+/* Chooses the tiles: of at most `most_rows`, as large as their copies fit `most_bytes`, and never below the smallest. */
+static void choose_tiles(tiling *t, uint32_t most_rows, uint64_t most_bytes) {
     uint64_t copied = (t->copies_first ? t->first_row_bytes : 0) + (t->copies_second ? t->second_row_bytes : 0);
     t->largest = t->padded = SMALLEST_TILE;
     for (unsigned i = LADDER_STEPS; i-- > 0;) {
-        if (ladder[i] * copied <= tile_scratch_bytes) t->largest = ladder[i];
-        if (ladder[i] * (t->first_row_bytes + t->second_row_bytes) <= tile_scratch_bytes) t->padded = ladder[i];
+        if (ladder[i] > most_rows) continue;
+        if (ladder[i] * copied <= most_bytes) t->largest = ladder[i];
+        if (ladder[i] * (t->first_row_bytes + t->second_row_bytes) <= most_bytes) t->padded = ladder[i];
     }
     uint32_t most_padded = SMALLEST_TILE, most = SMALLEST_TILE;
     for (unsigned i = 0; i < LADDER_STEPS; i++) {
@@ -63,13 +69,17 @@ static void choose_tiles(tiling *t) {
     t->second_bytes = align64((t->copies_second ? most : most_padded) * t->second_row_bytes);
 }
 
-static tiling row_tiling(const row_product *p) {
+static tiling row_tiling(const struct gemm *g, const row_product *p) {
     tiling t = {.rows = p->rows,
                 .copies_first = p->type != DTYPE_F32 || p->lda != p->k,
                 .copies_second = p->ldc != p->n,
                 .first_row_bytes = dtype_bytes(p->type, p->k),
                 .second_row_bytes = p->n * sizeof(float)};
-    choose_tiles(&t);
+    uint32_t share = p->rows / g->state->threads;
+    if (p->b_blocked)
+        choose_tiles(&t, share < LEAST_SHARED_TILE ? LEAST_SHARED_TILE : share, thread_scratch_bytes);
+    else
+        choose_tiles(&t, UINT32_MAX, tile_scratch_bytes);
     return t;
 }
 
@@ -78,6 +88,8 @@ static primitive_key row_key(const row_product *p, uint32_t tile) {
                            .n = p->n,
                            .k = p->k,
                            .b_transposed = p->b_transposed,
+                           .b_blocked = p->b_blocked,
+                           .single = p->b_blocked,
                            .accumulate = p->accumulate,
                            .bias = p->bias,
                            .type = p->type};
@@ -89,7 +101,7 @@ static tiling reduction_tiling(const reduction_product *p) {
                 .copies_second = p->type != DTYPE_F32,
                 .first_row_bytes = dtype_bytes(p->type, p->m),
                 .second_row_bytes = dtype_bytes(p->type, p->n)};
-    choose_tiles(&t);
+    choose_tiles(&t, UINT32_MAX, tile_scratch_bytes);
     return t;
 }
 
@@ -99,7 +111,7 @@ static primitive_key reduction_key(const reduction_product *p, uint32_t tile) {
 }
 
 levee_status gemm_prepare_rows(struct gemm *g, const row_product *product, levee_error *error) {
-    tiling t = row_tiling(product);
+    tiling t = row_tiling(g, product);
     levee_status status = LEVEE_OK;
     for (unsigned i = 0; i < LADDER_STEPS && status == LEVEE_OK; i++) {
         primitive_key key = row_key(product, ladder[i]);
@@ -120,7 +132,7 @@ levee_status gemm_prepare_reduction(struct gemm *g, const reduction_product *pro
 
 /* The row product's tiling with oneDNN's own scratch. Only looks up, so that a run makes nothing. */
 static tiling row_layout(const struct gemm *g, const row_product *p) {
-    tiling t = row_tiling(p);
+    tiling t = row_tiling(g, p);
     for (unsigned i = 0; i < LADDER_STEPS; i++) {
         primitive_key key = row_key(p, ladder[i]);
         uint64_t own = uses_tile(&t, ladder[i]) ? align64(primitive_scratch(g, &key)) : 0;
@@ -139,16 +151,19 @@ static tiling reduction_layout(const struct gemm *g, const reduction_product *p)
     return t;
 }
 
+/* Scratch of one thread, or of all that work on the same tile. */
+static uint64_t tiles_bytes(const tiling *t) { return t->own_bytes + t->first_bytes + t->second_bytes; }
+
 uint64_t gemm_rows_scratch(struct gemm *g, const row_product *product) {
     if (gemm_prepare_rows(g, product, NULL) != LEVEE_OK) return 0;
     tiling t = row_layout(g, product);
-    return t.own_bytes + t.first_bytes + t.second_bytes;
+    return tiles_bytes(&t) * (product->b_blocked ? g->state->threads : 1);
 }
 
 uint64_t gemm_reduction_scratch(struct gemm *g, const reduction_product *product) {
     if (gemm_prepare_reduction(g, product, NULL) != LEVEE_OK) return 0;
     tiling t = reduction_layout(g, product);
-    return t.own_bytes + t.first_bytes + t.second_bytes;
+    return tiles_bytes(&t);
 }
 
 /* Copies rows between a matrix with a leading dimension and a dense tile. */
@@ -176,16 +191,17 @@ static void copy_rows(void *context, uint64_t begin, uint64_t end, unsigned thre
 /* Waking a thread costs a few microseconds: the time for about this many elements. */
 enum { ELEMENTS_PER_THREAD = 16384 };
 
-static void copy_tile(const struct gemm *g, tile_copy *t, uint64_t rows) {
+static void copy_tile(const struct gemm *g, bool single, tile_copy *t, uint64_t rows) {
     uint64_t grain = ELEMENTS_PER_THREAD / t->cols + 1;
-    if (rows <= grain)
+    if (single || rows <= grain)
         copy_rows(t, 0, rows, 0);
     else
         parallel_for(g->state, rows, grain, copy_rows, t);
 }
 
-/* Fills a dense tile of `tile_rows` rows, in the type of the product, from `rows` rows of f32. */
-static void fill_tile(const struct gemm *g, void *tile, dtype type, const float *from, uint64_t leading,
+/* Fills a dense tile of `tile_rows` rows, in the type of the product, from `rows` rows of f32; on the calling thread
+ * alone when `single`. */
+static void fill_tile(const struct gemm *g, bool single, void *tile, dtype type, const float *from, uint64_t leading,
                       uint32_t rows, uint32_t tile_rows, uint64_t cols) {
     tile_copy t = {.to_type = type,
                    .from_type = DTYPE_F32,
@@ -195,11 +211,11 @@ static void fill_tile(const struct gemm *g, void *tile, dtype type, const float 
                    .from_row_bytes = leading * sizeof(float),
                    .cols = cols,
                    .filled = rows};
-    copy_tile(g, &t, tile_rows);
+    copy_tile(g, single, &t, tile_rows);
 }
 
-static void empty_tile(const struct gemm *g, const float *tile, float *to, uint64_t leading, uint32_t rows,
-                       uint64_t cols) {
+static void empty_tile(const struct gemm *g, bool single, const float *tile, float *to, uint64_t leading,
+                       uint32_t rows, uint64_t cols) {
     tile_copy t = {.to_type = DTYPE_F32,
                    .from_type = DTYPE_F32,
                    .to = (unsigned char *)to,
@@ -208,30 +224,68 @@ static void empty_tile(const struct gemm *g, const float *tile, float *to, uint6
                    .from_row_bytes = cols * sizeof(float),
                    .cols = cols,
                    .filled = rows};
-    copy_tile(g, &t, rows);
+    copy_tile(g, single, &t, rows);
+}
+
+/* One run of a product over rows. */
+typedef struct row_run {
+    const struct gemm *g;
+    const row_product *product;
+    tiling tiles;
+    const float *a, *bias;
+    const void *b;
+    float *c;
+    unsigned char *scratch;
+    _Atomic int status; /* the first failure; only it may write to `error` */
+    levee_error *error;
+} row_run;
+
+static levee_status run_tile(const row_run *r, unsigned thread, uint64_t row, uint32_t tile, uint32_t filled,
+                             levee_error *error) {
+    const row_product *p = r->product;
+    const tiling *t = &r->tiles;
+    unsigned char *own = r->scratch + thread * tiles_bytes(t), *a_tile = own + t->own_bytes;
+    float *c_tile = (float *)(void *)(a_tile + t->first_bytes), *c_rows = r->c + row * p->ldc;
+    const float *a_rows = r->a + row * p->lda;
+    primitive_key key = row_key(p, tile);
+    bool copies_a = t->copies_first || filled < tile, copies_c = t->copies_second || filled < tile;
+    if (copies_a) fill_tile(r->g, key.single, a_tile, p->type, a_rows, p->lda, filled, tile, p->k);
+    if (copies_c && p->accumulate)
+        fill_tile(r->g, key.single, c_tile, DTYPE_F32, c_rows, p->ldc, filled, tile, p->n);
+    levee_status status = primitive_run(r->g, &key, thread, copies_a ? (const void *)a_tile : a_rows, r->b, r->bias,
+                                        copies_c ? c_tile : c_rows, own, error);
+    if (copies_c && status == LEVEE_OK) empty_tile(r->g, key.single, c_tile, c_rows, p->ldc, filled, p->n);
+    return status;
+}
+
+static void run_rows(void *context, uint64_t begin, uint64_t end, unsigned thread) {
+    row_run *r = context;
+    levee_error error = {0};
+    for (uint64_t row = begin; row < end && r->status == LEVEE_OK;) {
+        uint32_t left = (uint32_t)(end - row), tile = next_tile(&r->tiles, left), filled = left < tile ? left : tile;
+        int status = (int)run_tile(r, thread, row, tile, filled, &error), none = LEVEE_OK;
+        if (status != LEVEE_OK && atomic_compare_exchange_strong(&r->status, &none, status) && r->error)
+            *r->error = error;
+        row += filled;
+    }
 }
 
 levee_status gemm_rows(struct gemm *g, const row_product *product, uint32_t rows, const float *a, const void *b,
                        const float *bias, float *c, void *scratch, levee_error *error) {
-    tiling t = row_layout(g, product);
-    unsigned char *own = scratch, *a_tile = own + t.own_bytes;
-    float *c_tile = (float *)(void *)(a_tile + t.first_bytes);
-    levee_status status = LEVEE_OK;
-    for (uint64_t done = 0; done < rows && status == LEVEE_OK;) {
-        uint32_t left = rows - (uint32_t)done, tile = next_tile(&t, left), filled = left < tile ? left : tile;
-        const float *a_rows = a + done * product->lda;
-        float *c_rows = c + done * product->ldc;
-        bool copies_a = t.copies_first || filled < tile, copies_c = t.copies_second || filled < tile;
-        if (copies_a) fill_tile(g, a_tile, product->type, a_rows, product->lda, filled, tile, product->k);
-        if (copies_c && product->accumulate)
-            fill_tile(g, c_tile, DTYPE_F32, c_rows, product->ldc, filled, tile, product->n);
-        primitive_key key = row_key(product, tile);
-        status = primitive_run(g, &key, copies_a ? (const void *)a_tile : a_rows, b, bias, copies_c ? c_tile : c_rows,
-                               own, error);
-        if (copies_c && status == LEVEE_OK) empty_tile(g, c_tile, c_rows, product->ldc, filled, product->n);
-        done += filled;
-    }
-    return status;
+    row_run r = {.g = g,
+                 .product = product,
+                 .tiles = row_layout(g, product),
+                 .a = a,
+                 .bias = bias,
+                 .b = b,
+                 .c = c,
+                 .scratch = scratch,
+                 .error = error};
+    if (product->b_blocked)
+        parallel_for_dynamic(g->state, NULL, rows, r.tiles.largest, run_rows, &r);
+    else
+        run_rows(&r, 0, rows, 0);
+    return (levee_status)r.status;
 }
 
 levee_status gemm_reduction(struct gemm *g, const reduction_product *product, uint32_t rows, const float *a,
@@ -244,11 +298,11 @@ levee_status gemm_reduction(struct gemm *g, const reduction_product *product, ui
         const float *a_rows = a + done * product->m, *b_rows = b + done * product->n;
         bool copies = t.copies_first || filled < tile;
         if (copies) {
-            fill_tile(g, a_tile, product->type, a_rows, product->m, filled, tile, product->m);
-            fill_tile(g, b_tile, product->type, b_rows, product->n, filled, tile, product->n);
+            fill_tile(g, false, a_tile, product->type, a_rows, product->m, filled, tile, product->m);
+            fill_tile(g, false, b_tile, product->type, b_rows, product->n, filled, tile, product->n);
         }
         primitive_key key = reduction_key(product, tile);
-        status = primitive_run(g, &key, copies ? (const void *)a_tile : a_rows,
+        status = primitive_run(g, &key, 0, copies ? (const void *)a_tile : a_rows,
                                copies ? (const void *)b_tile : b_rows, NULL, c, own, error);
         done += filled;
     }

@@ -4,6 +4,9 @@
  * A primitive fixes its number of rows, so products over tokens run on a ladder of tiles; the last rows are copied
  * into a zero-filled tile in scratch, so that rows beyond those given are neither read nor written.
  *
+ * A product of all threads waits for them all after each tile, and puts b in order for each. Where b is blocked
+ * (blocked.h) it was put in order before, and each thread takes whole tiles of rows: so they wait once.
+ *
  * oneDNN's better kernels (measured: 304 bytes allocated inside a call, against hundreds of KiB a thread for the
  * others) want dense matrices. So operands with a leading dimension of their own go through dense tiles in scratch as
  * well.
@@ -23,6 +26,7 @@ typedef struct row_product {
     uint32_t n, k;
     uint64_t lda, ldc;
     bool b_transposed;
+    bool b_blocked;  /* b is in the order of blocked.h, and the threads share out the rows; then b_transposed is false */
     bool accumulate; /* c += a b instead of c = a b */
     bool bias;       /* c = a b + bias, one number a column; not together with accumulate */
     dtype type;      /* of b and of the arithmetic: DTYPE_F32 or DTYPE_BF16 */
@@ -49,6 +53,9 @@ levee_status gemm_settle(struct gemm *g, uint64_t *inside_bytes, levee_error *er
 
 /* Does this processor have bf16 products? */
 bool gemm_has_bf16(struct gemm *g);
+
+/* Are there products of this type (f32 or bf16) that read b in the order of blocked.h? */
+bool gemm_reads_blocked(struct gemm *g, dtype type);
 
 /* Makes the primitives of a product on all tiles of the ladder that up to `rows` rows can need. */
 levee_status gemm_prepare_rows(struct gemm *g, const row_product *product, levee_error *error);

@@ -17,6 +17,9 @@ enum { TABLE_SLOTS = 4096 };
  * over hundreds of them: 31 to 89 KiB for the tile kernels, 4 to 16 KiB where oneDNN reuses one general kernel. */
 static const int64_t tile_primitive_bytes = 72 * 1024, general_primitive_bytes = 16 * 1024;
 
+/* Memory objects of one primitive and one thread, estimated from above. */
+static const int64_t thread_objects_bytes = 2 * 1024;
+
 /* What a call is taken to need inside where the kernel does not tell: oneDNN's AVX2 products were seen to take this
  * much for a thread. */
 static const uint64_t unmeasured_thread_bytes = 1024 * 1024;
@@ -25,8 +28,10 @@ enum { ARGUMENTS = 5 };
 
 typedef struct primitive {
     primitive_key key;
-    dnnl_primitive_t run;            /* NULL: a free slot */
-    dnnl_memory_t memory[ARGUMENTS]; /* a, b, bias, c, scratchpad */
+    dnnl_primitive_t run;  /* NULL: a free slot */
+    dnnl_memory_t *memory; /* a, b, bias, c, scratchpad; of each thread that may call */
+    unsigned callers;
+    bool is_tile_kernel; /* one of oneDNN's better kernels */
     uint64_t scratch_bytes;
     int64_t booked_bytes;
     bool settled; /* was run once, and what it takes inside was measured */
@@ -43,10 +48,17 @@ levee_status gemm_open(struct gemm **result, const struct backend_state *state, 
         return error_out_of_memory(error, "the table of matrix products", TABLE_SLOTS * sizeof(primitive));
     }
     g->state = state;
+    g->streams = ledger_alloc_array(LEVEE_RUNTIME, state->threads, sizeof(dnnl_stream_t));
+    if (!g->streams) {
+        gemm_close(g);
+        return error_out_of_memory(error, "streams of matrix products", state->threads * sizeof(dnnl_stream_t));
+    }
     omp_set_num_threads((int)state->threads);
     dnnl_set_primitive_cache_capacity(0); /* the table holds what is needed; a second copy would be unbooked */
-    if (dnnl_engine_create(&g->engine, dnnl_cpu, 0) != dnnl_success ||
-        dnnl_stream_create(&g->stream, g->engine, dnnl_stream_default_flags) != dnnl_success) {
+    dnnl_status_t status = dnnl_engine_create(&g->engine, dnnl_cpu, 0);
+    for (unsigned i = 0; i < state->threads && status == dnnl_success; i++)
+        status = dnnl_stream_create(&g->streams[i], g->engine, dnnl_stream_default_flags);
+    if (status != dnnl_success) {
         gemm_close(g);
         return error_set(error, LEVEE_INTERNAL, "oneDNN cannot be started on this processor");
     }
@@ -56,8 +68,9 @@ levee_status gemm_open(struct gemm **result, const struct backend_state *state, 
 
 static void primitive_close(primitive *p) {
     if (p->run) dnnl_primitive_destroy(p->run);
-    for (unsigned i = 0; i < ARGUMENTS; i++)
+    for (unsigned i = 0; p->memory && i < ARGUMENTS * p->callers; i++)
         if (p->memory[i]) dnnl_memory_destroy(p->memory[i]);
+    ledger_free(p->memory);
     ledger_book(LEVEE_RUNTIME, -p->booked_bytes);
     memset(p, 0, sizeof *p);
 }
@@ -71,7 +84,9 @@ void gemm_clear(struct gemm *g) {
 void gemm_close(struct gemm *g) {
     if (!g) return;
     gemm_clear(g);
-    if (g->stream) dnnl_stream_destroy(g->stream);
+    for (unsigned i = 0; g->streams && i < g->state->threads; i++)
+        if (g->streams[i]) dnnl_stream_destroy(g->streams[i]);
+    ledger_free(g->streams);
     if (g->engine) dnnl_engine_destroy(g->engine);
     ledger_free(g->table);
     ledger_free(g);
@@ -80,13 +95,14 @@ void gemm_close(struct gemm *g) {
 static bool same_key(const primitive_key *a, const primitive_key *b) {
     return a->m == b->m && a->n == b->n && a->k == b->k && a->a_transposed == b->a_transposed &&
            a->b_transposed == b->b_transposed && a->accumulate == b->accumulate && a->bias == b->bias &&
-           a->type == b->type;
+           a->b_blocked == b->b_blocked && a->single == b->single && a->type == b->type;
 }
 
 /* The slot of a key, or the free slot where it belongs; NULL when the table is full. */
 static primitive *find_slot(const struct gemm *g, const primitive_key *key) {
     const uint64_t parts[] = {
-        key->m, key->n, key->k, key->a_transposed, key->b_transposed, key->accumulate, key->bias, key->type,
+        key->m,    key->n,         key->k,      key->a_transposed, key->b_transposed, key->accumulate,
+        key->bias, key->b_blocked, key->single, key->type,
     };
     uint64_t hash = 0;
     for (unsigned i = 0; i < sizeof parts / sizeof *parts; i++) hash = (hash ^ parts[i]) * 0x9e3779b97f4a7c15ull;
@@ -121,8 +137,20 @@ static dnnl_status_t make_attributes(dnnl_primitive_attr_t *attributes, bool acc
 static void book_primitive(primitive *p, dnnl_primitive_desc_t described) {
     const char *implementation = "";
     dnnl_primitive_desc_query(described, dnnl_query_impl_info_str, 0, &implementation);
-    p->booked_bytes = !strncmp(implementation, "brg", 3) ? tile_primitive_bytes : general_primitive_bytes;
+    p->is_tile_kernel = !strncmp(implementation, "brg", 3);
+    p->booked_bytes = p->is_tile_kernel ? tile_primitive_bytes : general_primitive_bytes;
+    p->booked_bytes += (p->callers - 1) * thread_objects_bytes;
     ledger_book(LEVEE_RUNTIME, p->booked_bytes);
+}
+
+/* The memory objects of each thread that may call, without addresses. */
+static dnnl_status_t make_objects(const struct gemm *g, primitive *p, const dnnl_memory_desc_t d[ARGUMENTS]) {
+    p->memory = ledger_alloc_array(LEVEE_RUNTIME, ARGUMENTS * p->callers, sizeof *p->memory);
+    if (!p->memory) return dnnl_out_of_memory;
+    dnnl_status_t status = dnnl_success;
+    for (unsigned i = 0; i < ARGUMENTS * p->callers && status == dnnl_success; i++)
+        status = dnnl_memory_create(&p->memory[i], &d[i % ARGUMENTS], g->engine, DNNL_MEMORY_NONE);
+    return status;
 }
 
 /* Fills a free slot; oneDNN's own status, so that "no bf16 here" can be told from a failure. */
@@ -130,13 +158,17 @@ static dnnl_status_t primitive_make(struct gemm *g, primitive *p, const primitiv
     dnnl_data_type_t type = key->type == DTYPE_BF16 ? dnnl_bf16 : dnnl_f32;
     dnnl_memory_desc_t d[ARGUMENTS];
     describe_matrix(&d[0], key->m, key->k, key->a_transposed, type);
-    describe_matrix(&d[1], key->k, key->n, key->b_transposed, type);
+    if (key->b_blocked)
+        dnnl_memory_desc_init_by_tag(&d[1], 2, (dnnl_dims_t){key->k, key->n}, type,
+                                     key->type == DTYPE_BF16 ? dnnl_BA16a64b2a : dnnl_BA16a64b);
+    else
+        describe_matrix(&d[1], key->k, key->n, key->b_transposed, type);
     describe_matrix(&d[2], 1, key->n, false, dnnl_f32);
     describe_matrix(&d[3], key->m, key->n, false, dnnl_f32);
     dnnl_matmul_desc_t product;
     dnnl_primitive_attr_t attributes = NULL;
     dnnl_primitive_desc_t described = NULL;
-    omp_set_num_threads((int)g->state->threads); /* a primitive is made for a number of threads */
+    omp_set_num_threads(key->single ? 1 : (int)g->state->threads); /* a primitive is made for a number of threads */
     dnnl_status_t status = dnnl_matmul_desc_init(&product, &d[0], &d[1], key->bias ? &d[2] : NULL, &d[3]);
     if (status == dnnl_success) status = make_attributes(&attributes, key->accumulate);
     if (status == dnnl_success)
@@ -146,10 +178,11 @@ static dnnl_status_t primitive_make(struct gemm *g, primitive *p, const primitiv
         d[4] = *dnnl_primitive_desc_query_md(described, dnnl_query_scratchpad_md, 0);
         p->scratch_bytes = dnnl_memory_desc_get_size(&d[4]);
         p->key = *key;
+        p->callers = key->single ? g->state->threads : 1;
         book_primitive(p, described);
+        status = make_objects(g, p, d);
     }
-    for (unsigned i = 0; i < ARGUMENTS && status == dnnl_success; i++)
-        status = dnnl_memory_create(&p->memory[i], &d[i], g->engine, DNNL_MEMORY_NONE);
+    omp_set_num_threads((int)g->state->threads);
     if (described) dnnl_primitive_desc_destroy(described);
     if (attributes) dnnl_primitive_attr_destroy(attributes);
     if (status != dnnl_success) primitive_close(p);
@@ -182,8 +215,8 @@ static void *writable(const void *address) {
     return both.out;
 }
 
-levee_status primitive_run(const struct gemm *g, const primitive_key *key, const void *a, const void *b,
-                           const float *bias, float *c, void *scratch, levee_error *error) {
+levee_status primitive_run(const struct gemm *g, const primitive_key *key, unsigned thread, const void *a,
+                           const void *b, const float *bias, float *c, void *scratch, levee_error *error) {
     static const int names[ARGUMENTS] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DST,
                                          DNNL_ARG_SCRATCHPAD};
     void *const addresses[ARGUMENTS] = {writable(a), writable(b), writable(bias), c, scratch};
@@ -191,16 +224,17 @@ levee_status primitive_run(const struct gemm *g, const primitive_key *key, const
     if (!p || !p->run)
         return error_set(error, LEVEE_INTERNAL, "a product of %u x %u x %u was not prepared", key->m, key->n, key->k);
     dnnl_exec_arg_t arguments[ARGUMENTS];
+    const dnnl_memory_t *memory = p->memory + (key->single ? thread * ARGUMENTS : 0);
     int count = 0;
     dnnl_status_t status = dnnl_success;
     for (unsigned i = 0; i < ARGUMENTS && status == dnnl_success; i++) {
         if (names[i] == DNNL_ARG_BIAS && !key->bias) continue;
-        arguments[count++] = (dnnl_exec_arg_t){names[i], p->memory[i]};
-        status = dnnl_memory_set_data_handle(p->memory[i], addresses[i]);
+        arguments[count++] = (dnnl_exec_arg_t){names[i], memory[i]};
+        status = dnnl_memory_set_data_handle(memory[i], addresses[i]);
     }
-    omp_set_num_threads((int)g->state->threads); /* the setting belongs to the calling thread */
-    if (status == dnnl_success) status = dnnl_primitive_execute(p->run, g->stream, count, arguments);
-    if (status == dnnl_success) status = dnnl_stream_wait(g->stream);
+    if (!key->single) omp_set_num_threads((int)g->state->threads); /* the setting belongs to the calling thread */
+    if (status == dnnl_success) status = dnnl_primitive_execute(p->run, g->streams[thread], count, arguments);
+    if (status == dnnl_success) status = dnnl_stream_wait(g->streams[thread]);
     if (status == dnnl_success) return LEVEE_OK;
     return error_set(error, status == dnnl_out_of_memory ? LEVEE_DOES_NOT_FIT : LEVEE_INTERNAL,
                      "oneDNN failed on a product of %u x %u x %u (status %d)", key->m, key->n, key->k, (int)status);
@@ -209,6 +243,18 @@ levee_status primitive_run(const struct gemm *g, const primitive_key *key, const
 bool gemm_has_bf16(struct gemm *g) {
     primitive_key key = {.m = 32, .n = 32, .k = 32, .type = DTYPE_BF16};
     return primitive_prepare(g, &key, NULL) == LEVEE_OK;
+}
+
+bool gemm_reads_blocked(struct gemm *g, dtype type) {
+    if (g->state->instructions != INSTRUCTIONS_AVX512) return false; /* so tests see what other processors do */
+    if (g->blocked_types[type] == BLOCKED_UNKNOWN) {
+        primitive_key key = {.m = 32, .n = 64, .k = 64, .b_blocked = true, .single = true, .type = type};
+        primitive *p = find_slot(g, &key);
+        bool there = p && p->run, made = there || (p && primitive_make(g, p, &key) == dnnl_success);
+        g->blocked_types[type] = made && p->is_tile_kernel ? BLOCKED_READ : BLOCKED_NOT_READ;
+        if (made && !there) primitive_close(p);
+    }
+    return g->blocked_types[type] == BLOCKED_READ;
 }
 
 static void book_inside(struct gemm *g, uint64_t bytes) {
@@ -234,7 +280,7 @@ static levee_status settle(struct gemm *g, primitive *p, const void *zeros, leve
     /* The first run takes what stays; the second shows what comes and goes. */
     for (unsigned run = 0; run < 2 && status == LEVEE_OK; run++) {
         bool known = process_rise_begin(&resident);
-        status = primitive_run(g, k, zeros, zeros, zeros, c, scratch, error);
+        status = primitive_run(g, k, 0, zeros, zeros, zeros, c, scratch, error);
         if (status != LEVEE_OK || !run) continue;
         if (!known || !process_rise_end(resident, &rise)) rise = unmeasured_thread_bytes * g->state->threads;
         book_inside(g, rise);

@@ -36,7 +36,7 @@ static uint64_t align64(uint64_t bytes) { return (bytes + 63) & ~63ull; }
 
 static head describe(const struct backend_state *state, const kernel_call *call) {
     const kernel_buffer *x = &call->in[0], *weight = &call->in[1];
-    head h = {.weight = panels_of(state, weight, true),
+    head h = {.weight = panels_of(state, weight, true, call->parameters->chunk_tokens, PANEL_PLAIN),
               .vocabulary = weight->rows,
               .features = weight->cols,
               .chunk = call->parameters->chunk_tokens,

@@ -22,13 +22,14 @@ static panel_products with_scratch(const struct backend_state *state, panel_prod
 /* y [T, panel] = x weight^T: a panel is n wide. */
 static panel_products forward_products(const struct backend_state *state, const kernel_call *call) {
     const kernel_buffer *x = &call->in[0], *weight = &call->in[1];
-    panel_products p = {.weight = panels_of(state, weight, false)};
+    panel_products p = {.weight = panels_of(state, weight, false, x->rows, PANEL_BLOCKED_COLUMNS)};
     p.full = (row_product){.rows = (uint32_t)x->rows,
                            .n = p.weight.panel_rows,
                            .k = (uint32_t)weight->cols,
                            .lda = weight->cols,
                            .ldc = weight->rows,
-                           .b_transposed = true,
+                           .b_transposed = p.weight.order == PANEL_PLAIN,
+                           .b_blocked = p.weight.order != PANEL_PLAIN,
                            .bias = call->in[2].present,
                            .type = p.weight.compute};
     p.last = p.full;
@@ -40,12 +41,13 @@ static panel_products forward_products(const struct backend_state *state, const 
 /* dx [T, in] += dy [T, panel] weight: a panel is k deep. The first of several adds to zeros. */
 static panel_products backward_products(const struct backend_state *state, const kernel_call *call) {
     const kernel_buffer *dy = &call->in[0], *weight = &call->in[1];
-    panel_products p = {.weight = panels_of(state, weight, false)};
+    panel_products p = {.weight = panels_of(state, weight, false, dy->rows, PANEL_BLOCKED_ROWS)};
     p.full = (row_product){.rows = (uint32_t)dy->rows,
                            .n = (uint32_t)weight->cols,
                            .k = p.weight.panel_rows,
                            .lda = weight->rows,
                            .ldc = weight->cols,
+                           .b_blocked = p.weight.order != PANEL_PLAIN,
                            .accumulate = call->in[2].present || p.weight.panel_rows < weight->rows,
                            .type = p.weight.compute};
     p.last = p.full;

@@ -34,7 +34,7 @@ static void run_dynamic(void *argument) {
         uint64_t begin = atomic_fetch_add(&s->next, s->grain);
         if (begin >= s->count) return;
         /* What is asked for may be taken back meanwhile, so it is remembered that a range is missing. */
-        if (atomic_load(&s->stopped) || pass_is_interrupted(s->pass)) {
+        if (atomic_load(&s->stopped) || (s->pass && pass_is_interrupted(s->pass))) {
             atomic_store(&s->stopped, true);
             return;
         }
