@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "backend/cpu/attention.h"
+#include "backend/cpu/attention_products.h"
 
 /* Scratch of one thread, in floats. */
 typedef struct forward_block {
@@ -108,8 +109,12 @@ static void forward_range(void *context, uint64_t begin, uint64_t end, unsigned 
     forward(own.instructions, &own, begin, end);
 }
 
+static levee_status forward_prepare(struct backend_state *state, const kernel_call *call, levee_error *error) {
+    return attention_has_products(state) ? attention_products_prepare(state, call, error) : LEVEE_OK;
+}
+
 static levee_status forward_run(struct backend_state *state, const kernel_call *call, levee_error *error) {
-    (void)error;
+    if (attention_has_products(state)) return attention_products_run(state, call, error);
     const operator_parameters *p = call->parameters;
     forward_work w = {.call = call, .instructions = state->instructions};
     w.shape = attention_shape_of(call, &call->in[3]);
@@ -118,6 +123,7 @@ static levee_status forward_run(struct backend_state *state, const kernel_call *
 }
 
 static uint64_t forward_scratch(const struct backend_state *state, const kernel_call *call) {
+    if (attention_has_products(state)) return attention_products_scratch(state, call);
     return state->threads * block_floats(attention_width(call->parameters->head_dim)) * sizeof(float);
 }
 
@@ -168,5 +174,5 @@ static levee_status cached_run(struct backend_state *state, const kernel_call *c
     return LEVEE_OK;
 }
 
-const kernel cpu_attention = {.scratch = forward_scratch, .run = forward_run};
+const kernel cpu_attention = {.scratch = forward_scratch, .prepare = forward_prepare, .run = forward_run};
 const kernel cpu_attention_cached = {.run = cached_run};

@@ -53,6 +53,14 @@ VECTOR_INLINE uint64_t attention_first(const attention_shape *s, uint64_t t) {
     return start > from_window ? start : from_window;
 }
 
+/* One past the last query that may see a key of this block: the end of the sequence of the block's last key, or of
+ * the window. */
+VECTOR_INLINE uint64_t attention_last_query(const attention_shape *s, uint64_t last_key) {
+    uint64_t t = last_key + 1;
+    while (t < s->tokens && attention_first(s, t) <= last_key) t++;
+    return t;
+}
+
 /* Packs `rows` rows of one head, times `factor`, transposed: [head_dim, ATTENTION_BLOCK]; columns beyond are zero. */
 VECTOR_INLINE void attention_pack_transposed(float *block, const float *from, uint64_t stride, uint64_t rows,
                                              uint64_t head_dim, float factor) {

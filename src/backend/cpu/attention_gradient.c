@@ -5,6 +5,7 @@
  *   p = e^(scale q k - log_sum_exp)   dv = p^T do   dp = do v^T   ds = p (dp - row sum of do o)   dq = scale ds k
  *   dk = scale ds^T q */
 #include "backend/cpu/attention.h"
+#include "backend/cpu/attention_products.h"
 
 /* Scratch of one thread, in floats. */
 typedef struct gradient_block {
@@ -134,14 +135,6 @@ VECTOR_INLINE void queries_body(gradient_work *w, uint64_t begin, uint64_t end) 
 }
 VECTOR_PATHS(queries, gradient_work)
 
-/* One past the last query that may see a key of this block: the end of the sequence of the block's last key, or of
- * the window. */
-VECTOR_INLINE uint64_t last_query(const attention_shape *s, uint64_t last_key) {
-    uint64_t t = last_key + 1;
-    while (t < s->tokens && attention_first(s, t) <= last_key) t++;
-    return t;
-}
-
 /* begin..end count (block of keys, kv head) pairs. */
 VECTOR_INLINE void keys_body(gradient_work *w, uint64_t begin, uint64_t end) {
     const kernel_call *call = w->call;
@@ -151,7 +144,7 @@ VECTOR_INLINE void keys_body(gradient_work *w, uint64_t begin, uint64_t end) {
     uint64_t group = s->heads / s->kv_heads;
     for (uint64_t item = begin; item < end; item++) {
         uint64_t kv_head = item % s->kv_heads, first = item / s->kv_heads * ATTENTION_BLOCK;
-        uint64_t rows = at_most_block(s->tokens - first), stop = last_query(s, first + rows - 1);
+        uint64_t rows = at_most_block(s->tokens - first), stop = attention_last_query(s, first + rows - 1);
         attention_pack_transposed(b.fixed, rows_of(&call->in[2], first, s->kv_stride, kv_head, s->head_dim),
                                   s->kv_stride, rows, s->head_dim, s->scale);
         attention_pack_transposed(b.fixed_gradient, rows_of(&call->in[3], first, s->kv_stride, kv_head, s->head_dim),
@@ -200,21 +193,27 @@ static uint64_t row_sums_bytes(const kernel_call *call) {
 }
 
 static uint64_t scratch(const struct backend_state *state, const kernel_call *call) {
+    if (attention_has_products(state)) return row_sums_bytes(call) + attention_products_gradient_scratch(state, call);
     return row_sums_bytes(call) +
            state->threads * block_floats(attention_width(call->parameters->head_dim)) * sizeof(float);
 }
 
+static levee_status prepare(struct backend_state *state, const kernel_call *call, levee_error *error) {
+    return attention_has_products(state) ? attention_products_gradient_prepare(state, call, error) : LEVEE_OK;
+}
+
 static levee_status run(struct backend_state *state, const kernel_call *call, levee_error *error) {
-    (void)error;
     const operator_parameters *p = call->parameters;
     gradient_work w = {.call = call, .instructions = state->instructions, .row_sums = call->scratch};
-    w.blocks = (float *)(void *)((unsigned char *)call->scratch + row_sums_bytes(call));
+    unsigned char *blocks = (unsigned char *)call->scratch + row_sums_bytes(call);
+    w.blocks = (float *)(void *)blocks;
     w.shape = attention_shape_of(call, &call->in[6]);
-    uint64_t blocks = (w.shape.tokens + ATTENTION_BLOCK - 1) / ATTENTION_BLOCK;
     parallel_for(state, w.shape.tokens, 16, sum_rows_range, &w);
-    levee_status status = parallel_for_dynamic(state, call->pass, blocks * p->heads, 1, queries_range, &w);
-    if (status == LEVEE_OK) status = parallel_for_dynamic(state, call->pass, blocks * p->kv_heads, 1, keys_range, &w);
+    if (attention_has_products(state)) return attention_products_gradient_run(state, call, w.row_sums, blocks, error);
+    uint64_t count = (w.shape.tokens + ATTENTION_BLOCK - 1) / ATTENTION_BLOCK;
+    levee_status status = parallel_for_dynamic(state, call->pass, count * p->heads, 1, queries_range, &w);
+    if (status == LEVEE_OK) status = parallel_for_dynamic(state, call->pass, count * p->kv_heads, 1, keys_range, &w);
     return status;
 }
 
-const kernel cpu_attention_gradient = {.scratch = scratch, .run = run};
+const kernel cpu_attention_gradient = {.scratch = scratch, .prepare = prepare, .run = run};

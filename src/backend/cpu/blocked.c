@@ -21,22 +21,20 @@ uint64_t blocked_bytes(dtype type, uint64_t k, uint64_t n) {
 }
 
 typedef struct blocking {
-    const blocked_weight *weight;
+    const blocked_source *source;
     unsigned char *to;
+    uint64_t words; /* of one column of b */
+    uint64_t at;    /* blocked_put: the first column, or word of a column */
     instruction_set instructions;
 } blocking;
 
-/* Bytes of a row from element `at` on. */
-VECTOR_INLINE const unsigned char *row_at(const blocked_weight *w, uint64_t row, uint64_t at) {
-    return (const unsigned char *)w->from + row * dtype_bytes(w->stored, w->cols) + dtype_bytes(w->stored, at);
-}
-
 /* `count` elements of a row in the type of the products, and zeros up to `filled`; returns where they are. */
-VECTOR_INLINE const unsigned char *decode(const blocked_weight *w, uint64_t row, uint64_t at, uint64_t count,
+VECTOR_INLINE const unsigned char *decode(const blocked_source *s, uint64_t row, uint64_t at, uint64_t count,
                                           uint64_t filled, unsigned char *piece) {
-    if (w->stored == w->type && count == filled) return row_at(w, row, at);
-    dtype_convert(w->type, piece, w->stored, row_at(w, row, at), count);
-    memset(piece + dtype_bytes(w->type, count), 0, dtype_bytes(w->type, filled - count));
+    const unsigned char *from = (const unsigned char *)s->from + dtype_bytes(s->stored, row * s->stride + at);
+    if (s->stored == s->type && count == filled) return from;
+    if (count) dtype_convert(s->type, piece, s->stored, from, count);
+    memset(piece + dtype_bytes(s->type, count), 0, dtype_bytes(s->type, filled - count));
     return piece;
 }
 
@@ -74,20 +72,20 @@ VECTOR_INLINE void transpose_words(uint32_t *to, const unsigned char *const rows
     }
 }
 
-/* One block of b's columns from as many rows of the weight. */
-VECTOR_INLINE void columns_of_rows(const blocking *b, uint64_t block) {
-    const blocked_weight *w = b->weight;
+/* 64 columns of b from as many rows; those that are missing are zero. */
+VECTOR_INLINE void put_columns(const blocking *b, uint64_t first_row, uint32_t *to) {
+    const blocked_source *s = b->source;
     _Alignas(64) unsigned char pieces[8][PIECE_WORDS * sizeof(uint32_t)];
-    uint64_t words = column_words(w->type, w->cols), per_word = w->type == DTYPE_BF16 ? 2 : 1;
-    uint32_t *to = (uint32_t *)(void *)b->to + block * words * BLOCKED_COLUMNS;
-    for (uint64_t word = 0; word < words; word += PIECE_WORDS) {
-        uint64_t count = words - word < PIECE_WORDS ? words - word : PIECE_WORDS, at = word * per_word;
-        uint64_t filled = count * per_word, there = w->cols - at < filled ? w->cols - at : filled;
+    uint64_t per_word = s->type == DTYPE_BF16 ? 2 : 1;
+    for (uint64_t word = 0; word < b->words; word += PIECE_WORDS) {
+        uint64_t count = b->words - word < PIECE_WORDS ? b->words - word : PIECE_WORDS, at = word * per_word;
+        uint64_t filled = count * per_word, there = s->cols - at < filled ? s->cols - at : filled;
         for (uint64_t column = 0; column < BLOCKED_COLUMNS; column += 8) {
             const unsigned char *rows[8];
             for (uint64_t i = 0; i < 8; i++) {
-                uint64_t row = block * BLOCKED_COLUMNS + column + i;
-                rows[i] = decode(w, row < w->rows ? row : 0, at, row < w->rows ? there : 0, filled, pieces[i]);
+                uint64_t row = first_row + column + i;
+                bool is = row < s->rows;
+                rows[i] = decode(s, is ? row : 0, is ? at : 0, is ? there : 0, filled, pieces[i]);
             }
             for (uint64_t i = 0; i < count; i += 8)
                 transpose_words(to + (word + i) * BLOCKED_COLUMNS + column, rows, i);
@@ -95,37 +93,38 @@ VECTOR_INLINE void columns_of_rows(const blocking *b, uint64_t block) {
     }
 }
 
-/* One block of b's columns from a part of all rows of the weight. */
-VECTOR_INLINE void columns_of_columns(const blocking *b, uint64_t block) {
-    const blocked_weight *w = b->weight;
-    uint64_t at = block * BLOCKED_COLUMNS, words = column_words(w->type, w->rows);
-    uint64_t there = w->cols - at < BLOCKED_COLUMNS ? w->cols - at : BLOCKED_COLUMNS;
-    uint32_t *to = (uint32_t *)(void *)b->to + block * words * BLOCKED_COLUMNS;
+/* `words` words of each of 64 columns of b, from the columns of all rows that begin at `first_column`. */
+VECTOR_INLINE void put_rows(const blocking *b, uint64_t first_column, uint64_t words, uint32_t *to) {
+    const blocked_source *s = b->source;
+    uint64_t there = s->cols - first_column < BLOCKED_COLUMNS ? s->cols - first_column : BLOCKED_COLUMNS;
+    _Alignas(64) uint16_t pieces[2][BLOCKED_COLUMNS], pair[2][BLOCKED_COLUMNS];
     for (uint64_t word = 0; word < words; word++, to += BLOCKED_COLUMNS) {
-        if (w->type == DTYPE_F32) {
-            bool is = word < w->rows;
-            const unsigned char *row =
-                decode(w, is ? word : 0, at, is ? there : 0, BLOCKED_COLUMNS, (unsigned char *)to);
+        if (s->type == DTYPE_F32) {
+            bool is = word < s->rows;
+            const unsigned char *row = decode(s, is ? word : 0, is ? first_column : 0, is ? there : 0, BLOCKED_COLUMNS,
+                                              (unsigned char *)to);
             if (row != (unsigned char *)to) memcpy(to, row, BLOCKED_COLUMNS * sizeof(float));
             continue;
         }
-        uint16_t pieces[2][BLOCKED_COLUMNS], pair[2][BLOCKED_COLUMNS];
         for (uint64_t i = 0; i < 2; i++) {
-            bool is = 2 * word + i < w->rows;
-            memcpy(pair[i],
-                   decode(w, is ? 2 * word + i : 0, at, is ? there : 0, BLOCKED_COLUMNS, (unsigned char *)pieces[i]),
-                   sizeof pair[i]);
+            bool is = 2 * word + i < s->rows;
+            const unsigned char *row = decode(s, is ? 2 * word + i : 0, is ? first_column : 0, is ? there : 0,
+                                              BLOCKED_COLUMNS, (unsigned char *)pieces[i]);
+            memcpy(pair[i], row, sizeof pair[i]);
         }
         for (unsigned j = 0; j < BLOCKED_COLUMNS; j++) to[j] = pair[0][j] | (uint32_t)pair[1][j] << 16;
     }
 }
 
+/* begin..end count blocks of 64 columns of b. */
 VECTOR_INLINE void fill_body(blocking *b, uint64_t begin, uint64_t end) {
-    for (uint64_t block = begin; block < end; block++)
-        if (b->weight->transposed)
-            columns_of_rows(b, block);
+    for (uint64_t block = begin; block < end; block++) {
+        uint32_t *to = (uint32_t *)(void *)b->to + block * b->words * BLOCKED_COLUMNS;
+        if (b->source->transposed)
+            put_columns(b, block * BLOCKED_COLUMNS, to);
         else
-            columns_of_columns(b, block);
+            put_rows(b, block * BLOCKED_COLUMNS, b->words, to);
+    }
 }
 VECTOR_PATHS(fill, blocking)
 
@@ -135,8 +134,31 @@ static void fill_range(void *context, uint64_t begin, uint64_t end, unsigned thr
     fill(b->instructions, b, begin, end);
 }
 
-void blocked_fill(const struct backend_state *state, const blocked_weight *weight, void *to) {
-    blocking b = {weight, to, state->instructions};
-    uint64_t columns = weight->transposed ? weight->rows : weight->cols;
-    parallel_for(state, (columns + BLOCKED_COLUMNS - 1) / BLOCKED_COLUMNS, 1, fill_range, &b);
+void blocked_fill(const struct backend_state *state, const blocked_source *source, void *to) {
+    uint64_t k = source->transposed ? source->cols : source->rows;
+    uint64_t n = source->transposed ? source->rows : source->cols;
+    blocking b = {.source = source,
+                  .to = to,
+                  .words = column_words(source->type, k),
+                  .instructions = state->instructions};
+    parallel_for(state, (n + BLOCKED_COLUMNS - 1) / BLOCKED_COLUMNS, 1, fill_range, &b);
+}
+
+/* begin..end count blocks of 64 columns of b; there is one when rows become columns. */
+VECTOR_INLINE void put_body(blocking *b, uint64_t begin, uint64_t end) {
+    uint32_t *to = (uint32_t *)(void *)b->to;
+    if (b->source->transposed) {
+        put_columns(b, 0, to + b->at * b->words);
+        return;
+    }
+    uint64_t words = BLOCKED_COLUMNS / (b->source->type == DTYPE_BF16 ? 2 : 1);
+    for (uint64_t block = begin; block < end; block++)
+        put_rows(b, block * BLOCKED_COLUMNS, words, to + (block * b->words + b->at) * BLOCKED_COLUMNS);
+}
+VECTOR_PATHS(put, blocking)
+
+void blocked_put(instruction_set set, const blocked_source *source, uint64_t at, uint64_t k, void *to) {
+    blocking b = {.source = source, .to = to, .words = column_words(source->type, k)};
+    b.at = source->transposed ? at : at / (source->type == DTYPE_BF16 ? 2 : 1);
+    put(set, &b, 0, source->transposed ? 1 : (source->cols + BLOCKED_COLUMNS - 1) / BLOCKED_COLUMNS);
 }

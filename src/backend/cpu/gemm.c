@@ -308,3 +308,29 @@ levee_status gemm_reduction(struct gemm *g, const reduction_product *product, ui
     }
     return status;
 }
+
+static primitive_key block_key(const block_product *p) {
+    return (primitive_key){.m = p->m,
+                           .n = p->n,
+                           .k = p->k,
+                           .accumulate = p->accumulate,
+                           .b_blocked = true,
+                           .single = true,
+                           .type = p->type};
+}
+
+levee_status gemm_prepare_block(struct gemm *g, const block_product *product, levee_error *error) {
+    primitive_key key = block_key(product);
+    return primitive_prepare(g, &key, error);
+}
+
+uint64_t gemm_block_scratch(struct gemm *g, const block_product *product) {
+    primitive_key key = block_key(product);
+    return primitive_prepare(g, &key, NULL) == LEVEE_OK ? align64(primitive_scratch(g, &key)) : 0;
+}
+
+levee_status gemm_block(struct gemm *g, const block_product *product, unsigned thread, const void *a, const void *b,
+                        float *c, void *scratch, levee_error *error) {
+    primitive_key key = block_key(product);
+    return primitive_run(g, &key, thread, a, b, NULL, c, scratch, error);
+}

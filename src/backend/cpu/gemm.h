@@ -39,6 +39,14 @@ typedef struct reduction_product {
     dtype type; /* of the arithmetic */
 } reduction_product;
 
+/* c [m, n] = a [m, k] b [k, n], or c += that: one block, by the thread that calls, as all may at once. a and c are dense, b
+ * is in the order of blocked.h; a is of the product's type too. Only where gemm_reads_blocked() says so. */
+typedef struct block_product {
+    uint32_t m, n, k;
+    bool accumulate;
+    dtype type;
+} block_product;
+
 /* The state gives threads and instruction set; it must outlive the result. Caller closes; NULL may be closed. */
 levee_status gemm_open(struct gemm **result, const struct backend_state *state, levee_error *error);
 void gemm_close(struct gemm *g);
@@ -61,10 +69,13 @@ bool gemm_reads_blocked(struct gemm *g, dtype type);
 levee_status gemm_prepare_rows(struct gemm *g, const row_product *product, levee_error *error);
 levee_status gemm_prepare_reduction(struct gemm *g, const reduction_product *product, levee_error *error);
 
+levee_status gemm_prepare_block(struct gemm *g, const block_product *product, levee_error *error);
+
 /* Scratch that a run needs, in bytes (a multiple of 64). Makes the primitives too, for only they know their share; 0
  * when that fails, which gemm_prepare_* then reports. */
 uint64_t gemm_rows_scratch(struct gemm *g, const row_product *product);
 uint64_t gemm_reduction_scratch(struct gemm *g, const reduction_product *product);
+uint64_t gemm_block_scratch(struct gemm *g, const block_product *product); /* of each thread */
 
 /* Runs over `rows` rows (at most product->rows). `bias` is [n] f32, or NULL without one. A product that was not
  * prepared is LEVEE_INTERNAL. */
@@ -72,5 +83,7 @@ levee_status gemm_rows(struct gemm *g, const row_product *product, uint32_t rows
                        const float *bias, float *c, void *scratch, levee_error *error);
 levee_status gemm_reduction(struct gemm *g, const reduction_product *product, uint32_t rows, const float *a,
                             const float *b, float *c, void *scratch, levee_error *error);
+levee_status gemm_block(struct gemm *g, const block_product *product, unsigned thread, const void *a, const void *b,
+                        float *c, void *scratch, levee_error *error);
 
 #endif

@@ -63,11 +63,12 @@ const void *panel_fetch(const struct backend_state *state, const panels *p, cons
                         void *scratch) {
     const unsigned char *from = (const unsigned char *)weight + row * dtype_bytes(p->stored, p->cols);
     if (p->order != PANEL_PLAIN) {
-        blocked_weight panel = {.stored = p->stored,
+        blocked_source panel = {.stored = p->stored,
                                 .type = p->compute,
                                 .from = from,
                                 .rows = panel_height(p, row),
                                 .cols = p->cols,
+                                .stride = p->cols,
                                 .transposed = p->order == PANEL_BLOCKED_COLUMNS};
         blocked_fill(state, &panel, scratch);
         return scratch;
