@@ -167,7 +167,7 @@ static const float *rows_of(const kernel_buffer *buffer, uint64_t row, uint64_t 
 static void put_dense(const products_work *w, void *to, const float *from, uint64_t stride, uint64_t rows) {
     uint64_t dim = w->shape.head_dim, bytes = dtype_bytes(w->products.type, dim);
     for (uint64_t r = 0; r < rows; r++)
-        dtype_convert(w->products.type, (unsigned char *)to + r * bytes, DTYPE_F32, from + r * stride, dim);
+        vector_operands(w->products.type, (unsigned char *)to + r * bytes, from + r * stride, dim);
     memset((unsigned char *)to + rows * bytes, 0, (BLOCK - rows) * bytes);
 }
 
@@ -229,7 +229,7 @@ VECTOR_INLINE void fade_row(float *output, uint64_t dim, float fade) {
 
 static void as_weights(const products_work *w, void *weights, const float *values) {
     if (w->products.type != DTYPE_F32)
-        dtype_convert(w->products.type, weights, DTYPE_F32, values, (uint64_t)w->products.rows * BLOCK);
+        vector_operands(w->products.type, weights, values, (uint64_t)w->products.rows * BLOCK);
 }
 
 /* Which queries an item is about: `heads` heads from `head` on, `rows` rows from `first` on. */

@@ -33,7 +33,10 @@ VECTOR_INLINE const unsigned char *decode(const blocked_source *s, uint64_t row,
                                           uint64_t filled, unsigned char *piece) {
     const unsigned char *from = (const unsigned char *)s->from + dtype_bytes(s->stored, row * s->stride + at);
     if (s->stored == s->type && count == filled) return from;
-    if (count) dtype_convert(s->type, piece, s->stored, from, count);
+    if (count && s->stored == DTYPE_F32)
+        vector_operands(s->type, piece, (const float *)(const void *)from, count);
+    else if (count)
+        dtype_convert(s->type, piece, s->stored, from, count);
     memset(piece + dtype_bytes(s->type, count), 0, dtype_bytes(s->type, filled - count));
     return piece;
 }
@@ -134,8 +137,7 @@ static void fill_range(void *context, uint64_t begin, uint64_t end, unsigned thr
     fill(b->instructions, b, begin, end);
 }
 
-void blocked_fill(const struct backend_state *state, const blocked_source *source, void *to) {
-    uint64_t k = source->transposed ? source->cols : source->rows;
+void blocked_fill(const struct backend_state *state, const blocked_source *source, uint64_t k, void *to) {
     uint64_t n = source->transposed ? source->rows : source->cols;
     blocking b = {.source = source,
                   .to = to,

@@ -21,8 +21,9 @@ typedef struct blocked_source {
     bool transposed;
 } blocked_source;
 
-/* Writes blocked_bytes() to `to`, which is aligned to 64 bytes, on all threads. */
-void blocked_fill(const struct backend_state *state, const blocked_source *source, void *to);
+/* Makes all of b [k, n], on all threads: blocked_bytes() from `to` on, which is aligned to 64 bytes. Rows that the source
+ * does not have are zero. */
+void blocked_fill(const struct backend_state *state, const blocked_source *source, uint64_t k, void *to);
 
 /* On the calling thread: at most 64 rows, as the columns of b from n = at on, or as its rows from k = at on. `at` is a
  * multiple of 64, b has k rows, and what is missing of 64 is zero. */

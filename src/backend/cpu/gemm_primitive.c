@@ -5,6 +5,7 @@
 #include <dnnl.h>
 #include <string.h>
 
+#include "backend/cpu/blocked.h"
 #include "backend/cpu/gemm.h"
 #include "base/error.h"
 #include "memory/ledger.h"
@@ -265,7 +266,9 @@ static void book_inside(struct gemm *g, uint64_t bytes) {
 
 /* The floats of the largest operand that is only read. */
 static uint64_t read_floats(const primitive_key *k) {
-    uint64_t a = (uint64_t)k->m * k->k, b = (uint64_t)k->k * k->n, largest = a > b ? a : b;
+    uint64_t a = (uint64_t)k->m * k->k, b = (uint64_t)k->k * k->n;
+    if (k->b_blocked) b = blocked_bytes(DTYPE_F32, k->k + 16u, k->n) / sizeof(float); /* bf16 is filled up to 32 */
+    uint64_t largest = a > b ? a : b;
     return k->n > largest ? k->n : largest;
 }
 

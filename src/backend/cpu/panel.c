@@ -70,7 +70,7 @@ const void *panel_fetch(const struct backend_state *state, const panels *p, cons
                                 .cols = p->cols,
                                 .stride = p->cols,
                                 .transposed = p->order == PANEL_BLOCKED_COLUMNS};
-        blocked_fill(state, &panel, scratch);
+        blocked_fill(state, &panel, panel.transposed ? panel.cols : panel.rows, scratch);
         return scratch;
     }
     if (p->stored == p->compute) return from;

@@ -1,6 +1,10 @@
 /* Loops over one row: see vector.h. */
 #include "backend/cpu/vector.h"
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 typedef struct row {
     float *values;
     float number; /* in: shift or factor; out: the maximum */
@@ -63,4 +67,33 @@ double vector_exponentials(instruction_set set, float *values, uint64_t count, f
 void vector_scale(instruction_set set, float *values, uint64_t count, float factor) {
     row r = {.values = values, .number = factor};
     scale(set, &r, 0, count);
+}
+
+#if defined(__x86_64__)
+#define VECTOR_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
+
+VECTOR_BF16 static void round_pairs(unsigned char *to, const float *from, uint64_t count) {
+    uint64_t i = 0;
+    for (; i + 32 <= count; i += 32) {
+        __m512 low = _mm512_loadu_ps(from + i), high = _mm512_loadu_ps(from + i + 16);
+        __m512bh both = _mm512_cvtne2ps_pbh(high, low);
+        memcpy(to + 2 * i, &both, sizeof both);
+    }
+    if (i < count) dtype_convert(DTYPE_BF16, to + 2 * i, DTYPE_F32, from + i, count - i);
+}
+
+static bool rounds_pairs(void) { return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw"); }
+#else
+static void round_pairs(unsigned char *to, const float *from, uint64_t count) {
+    dtype_convert(DTYPE_BF16, to, DTYPE_F32, from, count);
+}
+
+static bool rounds_pairs(void) { return false; }
+#endif
+
+void vector_operands(dtype type, void *to, const float *from, uint64_t count) {
+    if (type == DTYPE_BF16 && rounds_pairs())
+        round_pairs(to, from, count);
+    else
+        dtype_convert(type, to, DTYPE_F32, from, count);
 }
