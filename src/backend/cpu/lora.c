@@ -1,58 +1,22 @@
 /* LoRA: y = add + scale * u B^T with u = drop(x) A^T, and its gradients. y and dx are overwritten, or added to when
- * `add` is given; the gradients of A and B are added to. Works on blocks of rows, so that its scratch does not grow
- * with the capacity. Always in f32: the products are small and their sums feed the optimizer. */
+ * `add` is given; the gradients of A and B are added to. Always in f32: the products are small and their sums feed the
+ * optimizer.
+ *
+ * Each thread takes blocks of rows and does all that there is to do with them while they lie in its cache. What blocks add
+ * to the gradients is kept for chunks of rows, and added up in their order: so sums do not depend on the threads. */
 #include <math.h>
 #include <string.h>
 
-#include "backend/cpu/gemm.h"
+#include "backend/cpu/cpu.h"
+#include "backend/cpu/thin.h"
 #include "backend/cpu/vector.h"
 #include "base/random.h"
 
 enum { BLOCK_ROWS = 128 };
 
-/* The products of an adapter of rank r between `in` and `out` features. The gradient of B is made transposed, [r,
- * out], in scratch: oneDNN takes a third of the time for that shape, and a thirtieth of the scratch. */
-typedef struct lora_products {
-    uint64_t rank, in, out;
-    uint32_t rows;                                       /* of a block */
-    row_product inner;                                   /* u = x A^T */
-    row_product outer;                                   /* y (+)= (scale u) B^T */
-    row_product inner_gradient;                          /* du = dy B */
-    row_product input_gradient;                          /* dx (+)= du A */
-    reduction_product gradient_a, gradient_b_transposed; /* += du^T x, += (scale u)^T dy */
-} lora_products;
+static uint64_t align64(uint64_t bytes) { return (bytes + 63) & ~63ull; }
 
-static lora_products describe(uint64_t capacity, uint64_t in, uint64_t out, uint64_t rank) {
-    uint32_t r = (uint32_t)rank, n_in = (uint32_t)in, n_out = (uint32_t)out;
-    uint32_t rows = capacity < BLOCK_ROWS ? (uint32_t)capacity : BLOCK_ROWS;
-    return (lora_products){
-        .rank = rank,
-        .in = in,
-        .out = out,
-        .rows = rows,
-        .inner = {.rows = rows, .n = r, .k = n_in, .lda = in, .ldc = rank, .b_transposed = true},
-        .outer = {.rows = rows, .n = n_out, .k = r, .lda = rank, .ldc = out, .b_transposed = true},
-        .inner_gradient = {.rows = rows, .n = r, .k = n_out, .lda = out, .ldc = rank},
-        .input_gradient = {.rows = rows, .n = n_in, .k = r, .lda = rank, .ldc = in},
-        .gradient_a = {.rows = rows, .m = r, .n = n_in},
-        .gradient_b_transposed = {.rows = rows, .m = r, .n = n_out},
-    };
-}
-
-static bool drops(const kernel_call *call) { return call->parameters->dropout > 0; }
-
-static lora_products forward_products(const kernel_call *call) {
-    lora_products p = describe(call->in[0].rows, call->in[0].cols, call->out[0].cols, call->in[1].rows);
-    p.outer.accumulate = call->in[3].present;
-    return p;
-}
-
-/* With dropout, du A is made in scratch, and masked on its way into dx. */
-static lora_products backward_products(const kernel_call *call) {
-    lora_products p = describe(call->in[0].rows, call->in[1].cols, call->in[0].cols, call->in[3].rows);
-    p.input_gradient.accumulate = call->in[5].present && !drops(call);
-    return p;
-}
+static uint64_t floats_bytes(uint64_t rows, uint64_t cols) { return align64(rows * cols * sizeof(float)); }
 
 /* One block of rows whose elements are dropped by their random numbers: to = keep ? from / (1 - dropout) : 0, or to
  * += that.
@@ -69,7 +33,6 @@ typedef struct dropping {
     float *to;
     uint64_t cols;
     bool add;
-    instruction_set instructions;
 } dropping;
 
 enum { GROUP_COUNTERS = 16, GROUP_FEATURES = 4 * GROUP_COUNTERS };
@@ -98,171 +61,199 @@ VECTOR_INLINE void drop_body(dropping *d, uint64_t begin, uint64_t end) {
 }
 VECTOR_PATHS(drop, dropping)
 
-static void drop_range(void *context, uint64_t begin, uint64_t end, unsigned thread) {
-    dropping *d = context;
-    (void)thread;
-    drop(d->instructions, d, begin, end);
+/* The operator at work. Scratch: B^T, then blocks of each thread, then the gradients of chunks. */
+typedef struct lora {
+    const struct backend_state *state;
+    const kernel_call *call;
+    uint64_t rank, in, out, tokens;
+    const float *x, *a; /* inputs: [T, in], [rank, in] */
+    uint64_t chunk_rows;
+    bool drops;
+    float *b_transposed; /* [rank, out] */
+    unsigned char *blocks;
+    uint64_t block_bytes; /* of one thread: two of [BLOCK_ROWS, rank], and with dropout one of [BLOCK_ROWS, in] */
+    float *chunks;        /* of each chunk: gradients of A [rank, in] and of B^T [rank, out] */
+} lora;
+
+/* So many rows that their part of the gradients takes little beside them. */
+static uint64_t rows_of_chunk(uint64_t rank) {
+    uint64_t blocks = (8 * rank + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    return BLOCK_ROWS * (blocks < 4 ? blocks : 4);
 }
 
-static void drop_block(const struct backend_state *state, const kernel_call *call, const kernel_buffer *examples,
-                       const kernel_buffer *positions, uint64_t row, uint32_t rows, const float *from, float *to,
-                       uint64_t cols, bool add) {
-    const pass_scalars *pass = call->pass;
+static uint64_t chunk_floats(const lora *l) { return l->rank * (l->in + l->out); }
+
+static uint64_t chunks_of(const lora *l, uint64_t rows) { return (rows + l->chunk_rows - 1) / l->chunk_rows; }
+
+/* Lays out the scratch from `memory` on. */
+static void lay(lora *l, unsigned char *memory) {
+    l->drops = l->call->parameters->dropout > 0;
+    l->chunk_rows = rows_of_chunk(l->rank);
+    l->block_bytes = 2 * floats_bytes(BLOCK_ROWS, l->rank) + (l->drops ? floats_bytes(BLOCK_ROWS, l->in) : 0);
+    l->b_transposed = (float *)(void *)memory;
+    l->blocks = memory + floats_bytes(l->rank, l->out);
+    l->chunks = (float *)(void *)(l->blocks + l->state->threads * l->block_bytes);
+}
+
+static lora forward_of(const struct backend_state *state, const kernel_call *call) {
+    lora l = {.state = state,
+              .call = call,
+              .rank = call->in[1].rows,
+              .in = call->in[0].cols,
+              .out = call->out[0].cols,
+              .tokens = call->pass ? call->pass->tokens : 0,
+              .x = call->in[0].data,
+              .a = call->in[1].data};
+    lay(&l, call->scratch);
+    return l;
+}
+
+static lora backward_of(const struct backend_state *state, const kernel_call *call) {
+    lora l = {.state = state,
+              .call = call,
+              .rank = call->in[3].rows,
+              .in = call->in[1].cols,
+              .out = call->in[0].cols,
+              .tokens = call->pass ? call->pass->tokens : 0,
+              .x = call->in[1].data,
+              .a = call->in[3].data};
+    lay(&l, call->scratch);
+    return l;
+}
+
+static uint64_t scratch_before_chunks(const lora *l) {
+    return floats_bytes(l->rank, l->out) + l->state->threads * l->block_bytes;
+}
+
+static void transpose_b(const lora *l, const float *b) {
+    for (uint64_t o = 0; o < l->out; o++)
+        for (uint64_t k = 0; k < l->rank; k++) l->b_transposed[k * l->out + o] = b[o * l->rank + k];
+}
+
+static float *block_of(const lora *l, unsigned thread, unsigned which) {
+    return (float *)(void *)(l->blocks + thread * l->block_bytes + which * floats_bytes(BLOCK_ROWS, l->rank));
+}
+
+/* to = drop(from), or to += that, for rows from `row` on; `positions` is the input after `examples`. */
+static void drop_rows(const lora *l, const kernel_buffer *examples, const kernel_buffer *positions, uint64_t row,
+                      uint64_t rows, const float *from, float *to, bool add) {
+    const pass_scalars *pass = l->call->pass;
     random_block key = random_philox(pass->seed, pass->step, 0x41526f4c, 0, 0); /* "LoRA" */
     dropping d = {.key = key.words[0] | (uint64_t)key.words[1] << 32,
-                  .site = call->parameters->site,
-                  .threshold = (uint32_t)ceil(call->parameters->dropout * 0x1p32),
-                  .factor = 1.0f / (1.0f - call->parameters->dropout),
+                  .site = l->call->parameters->site,
+                  .threshold = (uint32_t)ceil(l->call->parameters->dropout * 0x1p32),
+                  .factor = 1.0f / (1.0f - l->call->parameters->dropout),
                   .examples = (const int32_t *)examples->data + row,
                   .positions = (const int32_t *)positions->data + row,
                   .from = from,
                   .to = to,
-                  .cols = cols,
-                  .add = add,
-                  .instructions = state->instructions};
-    parallel_for(state, rows, 4, drop_range, &d);
+                  .cols = l->in,
+                  .add = add};
+    drop(l->state->instructions, &d, 0, rows);
 }
 
 static void scale_block(float *to, const float *from, float scale, uint64_t count) {
     for (uint64_t i = 0; i < count; i++) to[i] = scale * from[i];
 }
 
-static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
-
-static uint64_t floats_bytes(uint64_t rows, uint64_t cols) { return (rows * cols * sizeof(float) + 63) & ~63ull; }
-
-/* Where the blocks of scratch lie, in bytes from its start. `own` is that of the products. */
-typedef struct lora_memory {
-    uint64_t scaled, inner, wide, gradient_b, own;
-} lora_memory;
-
-static lora_memory forward_memory(const kernel_call *call, const lora_products *p) {
-    lora_memory m = {.scaled = 0, .inner = floats_bytes(p->rows, p->rank)};
-    m.wide = m.inner + (call->out[1].present ? 0 : floats_bytes(p->rows, p->rank));
-    m.own = m.wide + (drops(call) ? floats_bytes(p->rows, p->in) : 0);
-    return m;
-}
-
 static uint64_t forward_scratch(const struct backend_state *state, const kernel_call *call) {
-    lora_products p = forward_products(call);
-    struct gemm *g = state->products;
-    return forward_memory(call, &p).own + larger(gemm_rows_scratch(g, &p.inner), gemm_rows_scratch(g, &p.outer));
+    lora l = forward_of(state, call);
+    return scratch_before_chunks(&l);
 }
 
-static levee_status forward_prepare(struct backend_state *state, const kernel_call *call, levee_error *error) {
-    lora_products p = forward_products(call);
-    levee_status status = gemm_prepare_rows(state->products, &p.inner, error);
-    return status == LEVEE_OK ? gemm_prepare_rows(state->products, &p.outer, error) : status;
+static void forward_rows(void *context, uint64_t begin, uint64_t end, unsigned thread) {
+    const lora *l = context;
+    const kernel_call *call = l->call;
+    instruction_set set = l->state->instructions;
+    uint64_t rows = end - begin;
+    const float *x = l->x + begin * l->in;
+    float *scaled = block_of(l, thread, 0), *u = block_of(l, thread, 1);
+    if (call->out[1].present) u = (float *)call->out[1].data + begin * l->rank;
+    if (l->drops) {
+        float *dropped = block_of(l, thread, 2);
+        drop_rows(l, &call->in[4], &call->in[5], begin, rows, x, dropped, false);
+        x = dropped;
+    }
+    thin_narrow(set, x, l->a, u, rows, l->in, l->rank);
+    scale_block(scaled, u, call->parameters->scale, rows * l->rank);
+    thin_widen(set, scaled, l->b_transposed, (float *)call->out[0].data + begin * l->out, call->in[3].present, rows,
+               l->out, l->rank);
 }
 
 static levee_status forward_run(struct backend_state *state, const kernel_call *call, levee_error *error) {
-    lora_products p = forward_products(call);
-    lora_memory m = forward_memory(call, &p);
-    unsigned char *memory = call->scratch;
-    float *scaled = (float *)(void *)(memory + m.scaled), *wide = (float *)(void *)(memory + m.wide);
-    levee_status status = LEVEE_OK;
-    for (uint64_t row = 0; row < call->pass->tokens && status == LEVEE_OK; row += p.rows) {
-        uint32_t left = call->pass->tokens - (uint32_t)row, rows = left < p.rows ? left : p.rows;
-        const float *x = (const float *)call->in[0].data + row * p.in;
-        float *y = (float *)call->out[0].data + row * p.out;
-        float *u =
-            call->out[1].present ? (float *)call->out[1].data + row * p.rank : (float *)(void *)(memory + m.inner);
-        if (drops(call)) {
-            drop_block(state, call, &call->in[4], &call->in[5], row, rows, x, wide, p.in, false);
-            x = wide;
-        }
-        status = gemm_rows(state->products, &p.inner, rows, x, call->in[1].data, NULL, u, memory + m.own, error);
-        if (status != LEVEE_OK) break;
-        scale_block(scaled, u, call->parameters->scale, rows * p.rank);
-        status = gemm_rows(state->products, &p.outer, rows, scaled, call->in[2].data, NULL, y, memory + m.own, error);
-    }
-    return status;
-}
-
-static lora_memory backward_memory(const kernel_call *call, const lora_products *p) {
-    lora_memory m = {
-        .scaled = 0, .inner = floats_bytes(p->rows, p->rank), .wide = 2 * floats_bytes(p->rows, p->rank)};
-    m.gradient_b = m.wide + (drops(call) ? floats_bytes(p->rows, p->in) : 0);
-    m.own = m.gradient_b + floats_bytes(p->rank, p->out);
-    return m;
+    (void)error;
+    lora l = forward_of(state, call);
+    transpose_b(&l, call->in[2].data);
+    return parallel_for_dynamic(state, NULL, l.tokens, BLOCK_ROWS, forward_rows, &l);
 }
 
 static uint64_t backward_scratch(const struct backend_state *state, const kernel_call *call) {
-    lora_products p = backward_products(call);
-    struct gemm *g = state->products;
-    uint64_t own = larger(gemm_rows_scratch(g, &p.inner_gradient), gemm_reduction_scratch(g, &p.gradient_a));
-    own = larger(own, gemm_reduction_scratch(g, &p.gradient_b_transposed));
-    if (call->out[0].present) own = larger(own, gemm_rows_scratch(g, &p.input_gradient));
-    return backward_memory(call, &p).own + own;
+    lora l = backward_of(state, call);
+    return scratch_before_chunks(&l) + chunks_of(&l, call->in[0].rows) * chunk_floats(&l) * sizeof(float);
 }
 
-static levee_status backward_prepare(struct backend_state *state, const kernel_call *call, levee_error *error) {
-    lora_products p = backward_products(call);
-    levee_status status = gemm_prepare_rows(state->products, &p.inner_gradient, error);
-    if (status == LEVEE_OK) status = gemm_prepare_reduction(state->products, &p.gradient_a, error);
-    if (status == LEVEE_OK) status = gemm_prepare_reduction(state->products, &p.gradient_b_transposed, error);
-    if (status == LEVEE_OK && call->out[0].present)
-        status = gemm_prepare_rows(state->products, &p.input_gradient, error);
-    return status;
-}
-
-/* dx of one block from du. */
-static levee_status input_gradient(struct backend_state *state, const kernel_call *call, const lora_products *p,
-                                   uint64_t row, uint32_t rows, const float *du, float *wide, void *own,
-                                   levee_error *error) {
-    float *dx = (float *)call->out[0].data + row * p->in;
-    levee_status status = gemm_rows(state->products, &p->input_gradient, rows, du, call->in[3].data, NULL,
-                                    drops(call) ? wide : dx, own, error);
-    if (status == LEVEE_OK && drops(call))
-        drop_block(state, call, &call->in[6], &call->in[7], row, rows, wide, dx, p->in, call->in[5].present);
-    return status;
-}
-
-/* The gradients of A and B from one block, unless they are absent; leaves scale * du in `du`. */
-static levee_status block_gradients(struct backend_state *state, const kernel_call *call, const lora_products *p,
-                                    const lora_memory *m, uint64_t row, uint32_t rows, levee_error *error) {
-    unsigned char *memory = call->scratch, *own = memory + m->own;
-    float *scaled = (float *)(void *)(memory + m->scaled), *du = (float *)(void *)(memory + m->inner);
-    float *wide = (float *)(void *)(memory + m->wide), *gradient_b = (float *)(void *)(memory + m->gradient_b);
-    const float *dy = (const float *)call->in[0].data + row * p->out;
-    const float *x = (const float *)call->in[1].data + row * p->in;
-    levee_status status =
-        gemm_rows(state->products, &p->inner_gradient, rows, dy, call->in[4].data, NULL, du, own, error);
-    if (status != LEVEE_OK) return status;
-    scale_block(du, du, call->parameters->scale, rows * p->rank);
-    if (!call->out[1].present) return LEVEE_OK;
-    scale_block(scaled, (const float *)call->in[2].data + row * p->rank, call->parameters->scale, rows * p->rank);
-    status = gemm_reduction(state->products, &p->gradient_b_transposed, rows, scaled, dy, gradient_b, own, error);
-    if (status != LEVEE_OK) return status;
-    if (drops(call)) {
-        drop_block(state, call, &call->in[6], &call->in[7], row, rows, x, wide, p->in, false);
-        x = wide;
+/* dx of a block, and what it adds to the gradients of its chunk. */
+static void backward_block(const lora *l, uint64_t begin, uint64_t rows, float *chunk, unsigned thread) {
+    const kernel_call *call = l->call;
+    instruction_set set = l->state->instructions;
+    const float *dy = (const float *)call->in[0].data + begin * l->out, *x = l->x + begin * l->in;
+    float *du = block_of(l, thread, 0), *scaled = block_of(l, thread, 1), *wide = block_of(l, thread, 2);
+    thin_narrow(set, dy, l->b_transposed, du, rows, l->out, l->rank);
+    scale_block(du, du, call->parameters->scale, rows * l->rank);
+    if (call->out[1].present) {
+        scale_block(scaled, (const float *)call->in[2].data + begin * l->rank, call->parameters->scale, rows * l->rank);
+        thin_reduce(set, scaled, dy, chunk + l->rank * l->in, rows, l->out, l->rank);
+        if (l->drops) {
+            drop_rows(l, &call->in[6], &call->in[7], begin, rows, x, wide, false);
+            x = wide;
+        }
+        thin_reduce(set, du, x, chunk, rows, l->in, l->rank);
     }
-    return gemm_reduction(state->products, &p->gradient_a, rows, du, x, call->out[1].data, own, error);
+    if (!call->out[0].present) return;
+    float *dx = (float *)call->out[0].data + begin * l->in;
+    if (l->drops) {
+        thin_widen(set, du, l->a, wide, false, rows, l->in, l->rank);
+        drop_rows(l, &call->in[6], &call->in[7], begin, rows, wide, dx, call->in[5].present);
+    } else {
+        thin_widen(set, du, l->a, dx, call->in[5].present, rows, l->in, l->rank);
+    }
 }
 
-static void add_transposed(float *to, const float *from, uint64_t rows, uint64_t cols) {
-    for (uint64_t r = 0; r < rows; r++)
-        for (uint64_t c = 0; c < cols; c++) to[r * cols + c] += from[c * rows + r];
+/* begin..end count chunks. */
+static void backward_chunks(void *context, uint64_t begin, uint64_t end, unsigned thread) {
+    const lora *l = context;
+    for (uint64_t c = begin; c < end; c++) {
+        float *chunk = l->chunks + c * chunk_floats(l);
+        uint64_t row = c * l->chunk_rows, stop = row + l->chunk_rows < l->tokens ? row + l->chunk_rows : l->tokens;
+        if (l->call->out[1].present) memset(chunk, 0, chunk_floats(l) * sizeof *chunk);
+        for (; row < stop; row += BLOCK_ROWS)
+            backward_block(l, row, stop - row < BLOCK_ROWS ? stop - row : BLOCK_ROWS, chunk, thread);
+    }
+}
+
+/* begin..end count elements of a chunk's gradients. */
+static void add_chunks(void *context, uint64_t begin, uint64_t end, unsigned thread) {
+    const lora *l = context;
+    uint64_t of_a = l->rank * l->in, count = chunks_of(l, l->tokens);
+    float *gradient_a = l->call->out[1].data, *gradient_b = l->call->out[2].data;
+    (void)thread;
+    for (uint64_t c = 1; c < count; c++) {
+        float *sum = l->chunks, *more = l->chunks + c * chunk_floats(l);
+        for (uint64_t i = begin; i < end; i++) sum[i] += more[i];
+    }
+    for (uint64_t i = begin; i < end && i < of_a; i++) gradient_a[i] += l->chunks[i];
+    for (uint64_t i = begin > of_a ? begin : of_a; i < end; i++)
+        gradient_b[(i - of_a) % l->out * l->rank + (i - of_a) / l->out] += l->chunks[i];
 }
 
 static levee_status backward_run(struct backend_state *state, const kernel_call *call, levee_error *error) {
-    lora_products p = backward_products(call);
-    lora_memory m = backward_memory(call, &p);
-    unsigned char *memory = call->scratch;
-    float *gradient_b = (float *)(void *)(memory + m.gradient_b);
-    memset(gradient_b, 0, p.rank * p.out * sizeof *gradient_b);
-    levee_status status = LEVEE_OK;
-    for (uint64_t row = 0; row < call->pass->tokens && status == LEVEE_OK; row += p.rows) {
-        uint32_t left = call->pass->tokens - (uint32_t)row, rows = left < p.rows ? left : p.rows;
-        status = block_gradients(state, call, &p, &m, row, rows, error);
-        if (status == LEVEE_OK && call->out[0].present)
-            status = input_gradient(state, call, &p, row, rows, (const float *)(const void *)(memory + m.inner),
-                                    (float *)(void *)(memory + m.wide), memory + m.own, error);
-    }
-    if (status == LEVEE_OK && call->out[2].present) add_transposed(call->out[2].data, gradient_b, p.out, p.rank);
-    return status;
+    (void)error;
+    lora l = backward_of(state, call);
+    transpose_b(&l, call->in[4].data);
+    parallel_for_dynamic(state, NULL, chunks_of(&l, l.tokens), 1, backward_chunks, &l);
+    if (call->out[1].present) parallel_for(state, chunk_floats(&l), 4096, add_chunks, &l);
+    return LEVEE_OK;
 }
 
-const kernel cpu_lora = {forward_scratch, forward_prepare, forward_run};
-const kernel cpu_lora_gradient = {backward_scratch, backward_prepare, backward_run};
+const kernel cpu_lora = {.scratch = forward_scratch, .run = forward_run};
+const kernel cpu_lora_gradient = {.scratch = backward_scratch, .run = backward_run};
