@@ -50,17 +50,18 @@ static double *zeros(uint64_t count) {
     return values;
 }
 
-static reference make_reference(const attention_case *c, double scale, const kernel_buffer *q, const kernel_buffer *k,
-                                const kernel_buffer *v, const kernel_buffer *dy, const int32_t *starts) {
+static reference make_reference(const attention_case *c, double scale, bool rounded, const kernel_buffer *q,
+                                const kernel_buffer *k, const kernel_buffer *v, const kernel_buffer *dy,
+                                const int32_t *starts) {
     uint64_t q_count = (uint64_t)c->tokens * c->heads * c->head_dim;
     uint64_t kv_count = (uint64_t)c->tokens * c->kv_heads * c->head_dim;
     return (reference){.shape = c,
                        .starts = starts,
                        .scale = scale,
-                       .q = elements(q, q_count, false),
-                       .k = elements(k, kv_count, false),
-                       .v = elements(v, kv_count, false),
-                       .dy = elements(dy, q_count, false),
+                       .q = elements(q, q_count, rounded),
+                       .k = elements(k, kv_count, rounded),
+                       .v = elements(v, kv_count, rounded),
+                       .dy = elements(dy, q_count, rounded),
                        .o = zeros(q_count),
                        .log_sum_exp = zeros((uint64_t)c->tokens * c->heads),
                        .dq = zeros(q_count),
@@ -149,6 +150,7 @@ static operator_parameters parameters_of(const attention_case *c) {
 /* Runs forward and gradient, and compares both; with `each`, every element of the gradient also with the reference's
  * finite differences. */
 static void run_case(struct backend_state *state, const attention_case *c, bool each) {
+    bool rounded = state->compute == COMPUTE_BF16;
     operator_parameters p = parameters_of(c);
     pass_scalars pass = {.tokens = c->tokens};
     uint64_t q_cols = (uint64_t)c->heads * c->head_dim, kv_cols = (uint64_t)c->kv_heads * c->head_dim;
@@ -163,7 +165,7 @@ static void run_case(struct backend_state *state, const attention_case *c, bool 
         .parameters = &p, .in = {dy, q, k, v, o, log_sum_exp, starts}, .out = {dq, dk, dv}, .pass = &pass};
     expect_kernel(state, OPERATOR_ATTENTION_GRADIENT, backward);
 
-    reference r = make_reference(c, (double)p.scale, &q, &k, &v, &dy, starts.data);
+    reference r = make_reference(c, (double)p.scale, rounded, &q, &k, &v, &dy, starts.data);
     reference_forward(&r);
     reference_gradient(&r);
     uint64_t q_count = c->tokens * q_cols, kv_count = c->tokens * kv_cols;
@@ -253,6 +255,23 @@ static void test_sharp(void **unused) {
     on_every_path(sharp);
 }
 
+/* Queries, keys, values and gradients are rounded in the reference too; what is left is the rounding of the weights and of
+ * their gradients, a part in 2^9 each. */
+static void test_bf16(void **unused) {
+    (void)unused;
+    static const attention_case cases[] = {
+        {1, 2, 1, 64, NO_WINDOW, CUT_NONE, 0, 4e-3},      {63, 3, 1, 64, NO_WINDOW, CUT_HALVES, 0, 4e-3},
+        {129, 9, 3, 64, NO_WINDOW, CUT_NONE, 0, 4e-3},    {300, 4, 4, 24, 65, CUT_HALVES, 0, 4e-3},
+        {257, 10, 2, 80, NO_WINDOW, CUT_GROWING, 0, 4e-3}, {200, 8, 1, 128, 16, CUT_GROWING, 0, 4e-3},
+    };
+    for (unsigned threads = 1; threads <= 3; threads++) {
+        struct backend_state *state = open_backend(threads, COMPUTE_BF16);
+        if (!state) skip();
+        for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) run_case(state, &cases[i], false);
+        cpu_backend.close(state);
+    }
+}
+
 static void each_element(struct backend_state *state) {
     static const attention_case cases[] = {
         {1, 1, 1, 8, NO_WINDOW, CUT_NONE, 0, 1e-6}, {7, 3, 1, 5, NO_WINDOW, CUT_NONE, 0, 1e-6},
@@ -277,7 +296,7 @@ static void cached_case(struct backend_state *state, const attention_case *c, ui
     kernel_buffer q = token_rows(c->tokens, q_cols), k = token_rows(c->tokens, kv_cols),
                   v = token_rows(c->tokens, kv_cols), o = blank_rows(c->tokens, q_cols), starts = starts_of(c);
     kernel_buffer keys = blank_rows(c->tokens, kv_cols), values = blank_rows(c->tokens, kv_cols);
-    reference r = make_reference(c, (double)p.scale, &q, &k, &v, &q, starts.data);
+    reference r = make_reference(c, (double)p.scale, false, &q, &k, &v, &q, starts.data);
     reference_forward(&r);
     for (uint32_t done = 0, piece = 1; done < c->tokens; done += piece, piece += piece_step) {
         if (piece > c->tokens - done) piece = c->tokens - done;
@@ -338,6 +357,7 @@ int main(void) {
         cmocka_unit_test_teardown(test_sweep, drop_blocks),
         cmocka_unit_test_teardown(test_blocks, drop_blocks),
         cmocka_unit_test_teardown(test_sharp, drop_blocks),
+        cmocka_unit_test_teardown(test_bf16, drop_blocks),
         cmocka_unit_test_teardown(test_finite_differences, drop_blocks),
         cmocka_unit_test_teardown(test_cached, drop_blocks),
     };

@@ -34,7 +34,7 @@ VECTOR_INLINE const unsigned char *decode(const blocked_source *s, uint64_t row,
     const unsigned char *from = (const unsigned char *)s->from + dtype_bytes(s->stored, row * s->stride + at);
     if (s->stored == s->type && count == filled) return from;
     if (count && s->stored == DTYPE_F32)
-        vector_operands(s->type, piece, (const float *)(const void *)from, count);
+        vector_operands(s->type, piece, from, count);
     else if (count)
         dtype_convert(s->type, piece, s->stored, from, count);
     memset(piece + dtype_bytes(s->type, count), 0, dtype_bytes(s->type, filled - count));

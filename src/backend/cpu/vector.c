@@ -72,26 +72,26 @@ void vector_scale(instruction_set set, float *values, uint64_t count, float fact
 #if defined(__x86_64__)
 #define VECTOR_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
 
-VECTOR_BF16 static void round_pairs(unsigned char *to, const float *from, uint64_t count) {
+VECTOR_BF16 static void round_pairs(unsigned char *to, const unsigned char *from, uint64_t count) {
     uint64_t i = 0;
     for (; i + 32 <= count; i += 32) {
-        __m512 low = _mm512_loadu_ps(from + i), high = _mm512_loadu_ps(from + i + 16);
+        __m512 low = _mm512_loadu_ps(from + 4 * i), high = _mm512_loadu_ps(from + 4 * i + 64);
         __m512bh both = _mm512_cvtne2ps_pbh(high, low);
         memcpy(to + 2 * i, &both, sizeof both);
     }
-    if (i < count) dtype_convert(DTYPE_BF16, to + 2 * i, DTYPE_F32, from + i, count - i);
+    if (i < count) dtype_convert(DTYPE_BF16, to + 2 * i, DTYPE_F32, from + 4 * i, count - i);
 }
 
 static bool rounds_pairs(void) { return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw"); }
 #else
-static void round_pairs(unsigned char *to, const float *from, uint64_t count) {
+static void round_pairs(unsigned char *to, const unsigned char *from, uint64_t count) {
     dtype_convert(DTYPE_BF16, to, DTYPE_F32, from, count);
 }
 
 static bool rounds_pairs(void) { return false; }
 #endif
 
-void vector_operands(dtype type, void *to, const float *from, uint64_t count) {
+void vector_operands(dtype type, void *to, const void *from, uint64_t count) {
     if (type == DTYPE_BF16 && rounds_pairs())
         round_pairs(to, from, count);
     else

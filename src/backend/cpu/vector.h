@@ -125,9 +125,9 @@ float vector_maximum(instruction_set set, const float *values, uint64_t count);
 /* values[i] = e^(values[i] - shift); returns their sum. */
 double vector_exponentials(instruction_set set, float *values, uint64_t count, float shift);
 
-/* Makes operands of a product of f32 values: bf16 ones by the processor's own instruction where it has one, which rounds to
+/* Makes operands of a product of f32 values, at any address: bf16 ones by the processor's own instruction where it has one, which rounds to
  * nearest even as dtype_convert does, but takes subnormal numbers for zero. */
-void vector_operands(dtype type, void *to, const float *from, uint64_t count);
+void vector_operands(dtype type, void *to, const void *from, uint64_t count);
 
 /* values[i] *= factor */
 void vector_scale(instruction_set set, float *values, uint64_t count, float factor);
