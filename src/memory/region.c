@@ -52,6 +52,13 @@ static bool make_usable(unsigned char *from, uint64_t bytes) {
     return !errno && !mprotect(from, bytes, PROT_READ | PROT_WRITE);
 }
 
+/* Fresh pages are zero, but only there once they are written to. */
+static void touch_pages(unsigned char *from, uint64_t bytes) {
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    volatile unsigned char *pages = from;
+    for (uint64_t at = 0; at < bytes; at += page) pages[at] = 0;
+}
+
 levee_status region_open(region *reservation, uint64_t bytes, levee_error *error) {
     memset(reservation, 0, sizeof *reservation);
     uint64_t wanted = round_to_pages(bytes ? bytes : 1);
@@ -94,7 +101,7 @@ levee_status region_take(region *reservation, uint64_t bytes, uint64_t reserve_b
             status = region_commit(reservation, left < slice_bytes ? wanted : done + slice_bytes, error);
         if (status != LEVEE_OK) break;
         use_huge_pages(reservation->base + done, reservation->base + reservation->committed_bytes);
-        memset(reservation->base + done, 0, reservation->committed_bytes - done);
+        touch_pages(reservation->base + done, reservation->committed_bytes - done);
     }
     if (status != LEVEE_OK && reservation->committed_bytes > before) region_commit(reservation, before, NULL);
     return status;

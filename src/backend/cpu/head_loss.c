@@ -12,10 +12,10 @@
 #include "backend/cpu/vector.h"
 #include "base/error.h"
 
-/* What the loss-only pass knows of a row: log-sum-exp = highest + log(sum). */
+/* What the loss-only pass knows of a row. */
 typedef struct running_row {
-    float highest, at_label;
-    double sum;
+    exponential_sum logits;
+    float at_label;
 } running_row;
 
 /* The products of one chunk, by panels of the vocabulary, and where their scratch lies: logits, then the state of
@@ -107,25 +107,26 @@ static float *panel_logits(const chunk *c, uint64_t r, uint64_t v) {
     return c->logits + v * c->h->chunk + r * panel_height(&c->h->weight, v);
 }
 
+static float loss_of(const exponential_sum *logits, float at_label) {
+    return (float)(log(logits->sum) - ((double)at_label - (double)logits->highest));
+}
+
 /* From logits to loss, and in place to the logits' gradient: (softmax - one at the label) * loss_scale. */
 static void gradient_row(const chunk *c, uint64_t r) {
     const head *h = c->h;
     instruction_set set = c->state->instructions;
     uint64_t step = h->weight.panel_rows;
     int32_t label = c->labels[r];
-    float loss_scale = c->call->pass->loss_scale, highest = -INFINITY;
-    for (uint64_t v = 0; v < h->vocabulary; v += step) {
-        float here = vector_maximum(set, panel_logits(c, r, v), panel_height(&h->weight, v));
-        if (here > highest) highest = here;
-    }
+    float loss_scale = c->call->pass->loss_scale;
+    exponential_sum all = {-INFINITY, 0};
+    for (uint64_t v = 0; v < h->vocabulary; v += step)
+        vector_add_exponentials(set, &all, panel_logits(c, r, v), panel_height(&h->weight, v));
     uint64_t label_panel = (uint64_t)label / step * step;
     float *at_label = panel_logits(c, r, label_panel) + ((uint64_t)label - label_panel), label_logit = *at_label;
-    double sum = 0;
+    c->losses[r] = loss_of(&all, label_logit);
     for (uint64_t v = 0; v < h->vocabulary; v += step)
-        sum += vector_exponentials(set, panel_logits(c, r, v), panel_height(&h->weight, v), highest);
-    c->losses[r] = (float)(log(sum) - ((double)label_logit - highest));
-    for (uint64_t v = 0; v < h->vocabulary; v += step)
-        vector_scale(set, panel_logits(c, r, v), panel_height(&h->weight, v), (float)(loss_scale / sum));
+        vector_exponentials(set, panel_logits(c, r, v), panel_height(&h->weight, v), all.highest,
+                            (float)(loss_scale / all.sum));
     *at_label -= loss_scale;
 }
 
@@ -155,12 +156,7 @@ static void running_rows(void *context, uint64_t begin, uint64_t end, unsigned t
         float *logits = c->logits + r * height;
         uint64_t label = (uint64_t)c->labels[r];
         if (label >= c->panel_row && label < c->panel_row + height) row->at_label = logits[label - c->panel_row];
-        float here = vector_maximum(c->state->instructions, logits, height);
-        if (here > row->highest) {
-            row->sum *= exp((double)row->highest - here);
-            row->highest = here;
-        }
-        row->sum += vector_exponentials(c->state->instructions, logits, height, row->highest);
+        vector_add_exponentials(c->state->instructions, &row->logits, logits, height);
     }
 }
 
@@ -178,7 +174,7 @@ static bool stops(const chunk *c) { return !c->h->gradient_weight && pass_is_int
 static levee_status loss_only(chunk *c, levee_error *error) {
     const head *h = c->h;
     levee_status status = LEVEE_OK;
-    for (uint32_t r = 0; r < c->rows; r++) c->running[r] = (running_row){.highest = -INFINITY};
+    for (uint32_t r = 0; r < c->rows; r++) c->running[r] = (running_row){.logits = {-INFINITY, 0}};
     for (uint64_t v = 0; v < h->vocabulary && status == LEVEE_OK; v += h->weight.panel_rows) {
         if (stops(c)) return LEVEE_STOPPED;
         const void *panel = panel_fetch(c->state, &h->weight, c->call->in[1].data, v, c->panel_memory);
@@ -188,7 +184,7 @@ static levee_status loss_only(chunk *c, levee_error *error) {
     }
     for (uint32_t r = 0; r < c->rows; r++) {
         const running_row *row = &c->running[r];
-        c->losses[r] = c->labels[r] < 0 ? 0 : (float)(log(row->sum) - ((double)row->at_label - row->highest));
+        c->losses[r] = c->labels[r] < 0 ? 0 : loss_of(&row->logits, row->at_label);
     }
     return status;
 }

@@ -1,72 +1,68 @@
 /* Loops over one row: see vector.h. */
 #include "backend/cpu/vector.h"
 
+#include <math.h>
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
-typedef struct row {
-    float *values;
-    float number; /* in: shift or factor; out: the maximum */
-    double sum;
-} row;
+typedef struct reading {
+    const float *values;
+    exponential_sum so_far;
+} reading;
 
-VECTOR_INLINE void maximum_body(row *r, uint64_t begin, uint64_t end) {
-    lanes highest = lanes_of(r->values[begin]);
-    uint64_t i = begin;
-    for (; i + VECTOR_LANES <= end; i += VECTOR_LANES) highest = lanes_maximum(highest, lanes_load(r->values + i));
-    float result = lanes_highest(highest);
-    for (; i < end; i++) result = r->values[i] > result ? r->values[i] : result;
-    r->number = result;
+VECTOR_INLINE float highest_of(const float *values, uint64_t count) {
+    lanes highest = lanes_of(-INFINITY);
+    uint64_t i = 0;
+    for (; i + VECTOR_LANES <= count; i += VECTOR_LANES) highest = lanes_maximum(highest, lanes_load(values + i));
+    if (i < count) highest = lanes_maximum(highest, lanes_load_some(values + i, count - i, -INFINITY));
+    return lanes_highest(highest);
 }
-VECTOR_PATHS(maximum, row)
 
-/* Sums of 4096 terms are kept in f32 lanes and then added in double: fast, and exact enough for any vocabulary. */
-VECTOR_INLINE void exponentials_body(row *r, uint64_t begin, uint64_t end) {
-    lanes shift = lanes_of(r->number);
-    uint64_t i = begin;
-    while (i + VECTOR_LANES <= end) {
-        lanes part = lanes_of(0.0f);
-        uint64_t stop = end - i > 4096 ? i + 4096 : end;
-        for (; i + VECTOR_LANES <= stop; i += VECTOR_LANES) {
-            lanes e = lanes_exponential(lanes_load(r->values + i) - shift);
-            lanes_store(r->values + i, e);
-            part += e;
+/* Pieces stay in the first cache between the two looks at them; and sums of so few terms are exact enough in f32. */
+VECTOR_INLINE void add_exponentials_body(reading *r, uint64_t begin, uint64_t end) {
+    enum { PIECE = 1024 };
+    for (uint64_t from = begin; from < end; from += PIECE) {
+        uint64_t count = end - from < PIECE ? end - from : PIECE, i = 0;
+        const float *values = r->values + from;
+        float highest = highest_of(values, count);
+        if (highest > r->so_far.highest) {
+            r->so_far.sum *= exp((double)r->so_far.highest - (double)highest);
+            r->so_far.highest = highest;
         }
-        r->sum += (double)lanes_sum(part);
-    }
-    if (i < end) {
-        lanes e = lanes_exponential(lanes_load_some(r->values + i, end - i, -1e30f) - shift);
-        lanes_store_some(r->values + i, e, end - i);
-        for (uint64_t k = i; k < end; k++) r->sum += (double)r->values[k];
+        lanes shift = lanes_of(r->so_far.highest), sum = lanes_of(0.0f);
+        for (; i + VECTOR_LANES <= count; i += VECTOR_LANES) sum += lanes_exponential(lanes_load(values + i) - shift);
+        if (i < count) sum += lanes_exponential(lanes_load_some(values + i, count - i, -1e30f) - shift);
+        r->so_far.sum += (double)lanes_sum(sum);
     }
 }
-VECTOR_PATHS(exponentials, row)
+VECTOR_PATHS(add_exponentials, reading)
 
-VECTOR_INLINE void scale_body(row *r, uint64_t begin, uint64_t end) {
-    for (uint64_t i = begin; i < end; i++) r->values[i] *= r->number;
+typedef struct writing {
+    float *values;
+    float shift, factor;
+} writing;
+
+VECTOR_INLINE void exponentials_body(writing *w, uint64_t begin, uint64_t end) {
+    lanes shift = lanes_of(w->shift), factor = lanes_of(w->factor);
+    uint64_t i = begin;
+    for (; i + VECTOR_LANES <= end; i += VECTOR_LANES)
+        lanes_store(w->values + i, lanes_exponential(lanes_load(w->values + i) - shift) * factor);
+    if (i < end)
+        lanes_store_some(w->values + i, lanes_exponential(lanes_load_some(w->values + i, end - i, 0) - shift) * factor,
+                         end - i);
 }
-VECTOR_PATHS(scale, row)
+VECTOR_PATHS(exponentials, writing)
 
-float vector_maximum(instruction_set set, const float *values, uint64_t count) {
-    union {
-        const float *source;
-        float *values;
-    } data = {.source = values};
-    row r = {.values = data.values};
-    maximum(set, &r, 0, count);
-    return r.number;
+void vector_add_exponentials(instruction_set set, exponential_sum *so_far, const float *values, uint64_t count) {
+    reading r = {values, *so_far};
+    add_exponentials(set, &r, 0, count);
+    *so_far = r.so_far;
 }
 
-double vector_exponentials(instruction_set set, float *values, uint64_t count, float shift) {
-    row r = {.values = values, .number = shift};
-    exponentials(set, &r, 0, count);
-    return r.sum;
-}
-
-void vector_scale(instruction_set set, float *values, uint64_t count, float factor) {
-    row r = {.values = values, .number = factor};
-    scale(set, &r, 0, count);
+void vector_exponentials(instruction_set set, float *values, uint64_t count, float shift, float factor) {
+    exponentials(set, &(writing){values, shift, factor}, 0, count);
 }
 
 #if defined(__x86_64__)
