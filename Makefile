@@ -31,7 +31,7 @@ LIB_OBJECTS := $(call object,$(LIB_SOURCES)) $(BUILD)/objects/tensorboard.pb-c.o
 TESTS       := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
 FUZZERS     := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 
-.PHONY: all help deps check-deps demo test golden interop bench accuracy bench-planning bench-probe bench-growth bench-web leaks guard-cost monitor-cost install uninstall \
+.PHONY: all help deps check-deps demo test golden interop bench bench-scaling bench-budgets accuracy bench-planning bench-probe bench-growth bench-web leaks guard-cost monitor-cost install uninstall \
         format lint asan tsan valgrind fuzz run-fuzzers clean
 all: $(BUILD)/levee $(BUILD)/liblevee.so
 
@@ -123,7 +123,13 @@ interop: $(BUILD)/levee $(BUILD)/http ## needs Python: round trips through PEFT,
 	@tests/interop/run.sh $(BUILD)/levee
 	@tests/interop/prometheus.sh $(BUILD)/levee $(BUILD)/http
 
-bench: $(BUILD)/levee ## measure speed and memory by budget, and changes of plan (ten minutes)
+bench: $(BUILD)/levee $(BUILD)/held ## run Levee beside PyTorch with PEFT and mlx-lm, which it installs (an hour or two; bench/peers.sh says how to have less; MODEL=DIR ROUNDS=2)
+	@bench/peers.sh $(BUILD)/levee $(BUILD)/held "$(MODEL)" $(ROUNDS)
+
+bench-scaling: $(BUILD)/levee $(BUILD)/bench/scaling_plot ## measure how time and memory of a step grow with tokens, length, layers, vocabulary, rank (five minutes)
+	@bench/scaling.sh $(BUILD)/levee $(BUILD)/bench/scaling_plot
+
+bench-budgets: $(BUILD)/levee ## measure speed and memory by budget, and changes of plan (ten minutes)
 	@bench/run.sh $(BUILD)/levee
 	@bench/budgets.sh $(BUILD)/levee
 	@bench/shrinks.sh $(BUILD)/levee
