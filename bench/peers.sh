@@ -25,9 +25,8 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/levee
 peers=${PEERS:-$cache/peers} mlx_peers=${MLX_PEERS:-$cache/peers-mlx}
 here=$(dirname "$0")
 work=$(mktemp -d) runner='' load=$(cut -d ' ' -f 1 /proc/loadavg)
-child() { cat "/proc/$runner/task/$runner/children" 2>/dev/null; }
-# shellcheck disable=SC2046
-trap '[ -z "$runner" ] || kill $(child) 2>/dev/null; rm -rf "$work"' EXIT
+child() { tr -d ' ' <"/proc/$runner/task/$runner/children" 2>/dev/null; } # it has one
+trap '[ -z "$runner" ] || kill "$(child)" 2>/dev/null; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 if [ "$steps" -lt 2 ] || [ "$mlx_steps" -lt 2 ]; then echo "STEPS and MLX_STEPS are 2 at least: the first does not count" >&2; exit 2; fi
 say() { echo "$*" >&2; }
@@ -100,7 +99,7 @@ watch() { # FILE PATTERN COMMAND...
 # seconds of its other steps.
 record() { # kind who type variant FIRST SECONDS...
     kind=$1 who=$2 type=$3 variant=$4 first=$5; shift 5
-    counted=$(awk -F, -v tokens=$(($# * 2048)) '$1 > 0 { printf "%.0f", $1 / tokens }' "$work/count" 2>/dev/null)
+    counted=$(awk -F, -v tokens=$(($# * 2048)) '$1 + 0 > 0 { printf "%.6g", $1 / tokens }' "$work/count" 2>/dev/null)
     echo "$kind $who $type $variant $round $first $(paste -s -d ' ' "$work/most") ${counted:--} $*" >>"$work/runs"
     say "round $round: $kind $who $type $variant: $(echo "$*" | awk '{ for (i = 1; i <= NF; i++) printf "%s%.1f", (i > 1 ? ", " : ""), 2048 / $i }') tokens/s"
 }
