@@ -116,8 +116,8 @@ golden: $(BUILD)/golden ## build the program that compares the engine with PyTor
 demo: $(BUILD)/levee ## train a small model from scratch, fine-tune it inside a budget, show that it held
 	@tools/demo.sh $(BUILD)/levee
 
-test: all $(BUILD)/golden $(BUILD)/held $(BUILD)/neighbour $(BUILD)/program $(BUILD)/http $(TESTS) ## build and run all tests
-	@LEVEE=$(BUILD)/levee GOLDEN=$(BUILD)/golden HELD=$(BUILD)/held NEIGHBOUR=$(BUILD)/neighbour PROGRAM=$(BUILD)/program HTTP=$(BUILD)/http CC='$(CC)' SANITIZE='$(SANITIZE)' tests/run.sh $(TESTS)
+test: all $(BUILD)/golden $(BUILD)/held $(BUILD)/neighbour $(BUILD)/program $(BUILD)/http $(BUILD)/bench/scaling_plot $(TESTS) ## build and run all tests
+	@LEVEE=$(BUILD)/levee GOLDEN=$(BUILD)/golden HELD=$(BUILD)/held NEIGHBOUR=$(BUILD)/neighbour PROGRAM=$(BUILD)/program HTTP=$(BUILD)/http PLOT=$(BUILD)/bench/scaling_plot CC='$(CC)' SANITIZE='$(SANITIZE)' tests/run.sh $(TESTS)
 
 interop: $(BUILD)/levee $(BUILD)/http ## needs Python: round trips through PEFT, transformers, gguf and mlx-lm, installed into a throw-away environment
 	@tests/interop/run.sh $(BUILD)/levee
