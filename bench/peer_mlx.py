@@ -2,9 +2,10 @@
 
     python peer_mlx.py MODEL_DIR DATA_DIR lora|full bf16|f32 STEPS ADAPTER_DIR
 
-The first 513 tokens of a row: 512 to predict, 4 rows a step. Prints a line "step N SECONDS LOSS" for each step, and after the first
-"first SECONDS", from the start of the process, imports included. mlx-lm trains in the type in which the weights are stored; here they
-are converted when they are loaded. Its full training is one of the layers: the embedding stays as it is.
+The first 513 tokens of a row: 512 to predict, 4 rows a step. Prints a line "step N SECONDS LOSS" for each step, and
+after the first "first SECONDS", from the start of the process, imports included. mlx-lm trains in the type in which
+the weights are stored; here they are converted when they are loaded. Its full training is one of the layers: the
+embedding stays as it is.
 """
 import time
 
@@ -49,9 +50,10 @@ def main():
     pathlib.Path(adapter).mkdir(parents=True, exist_ok=True)
     config = pathlib.Path(adapter, "config.yaml")
     config.write_text(json.dumps({"lora_parameters": {"rank": 8, "scale": 2.0, "dropout": 0.0}}))
-    sys.argv[1:] = ["--train", "--model", directory, "--data", data, "--fine-tune-type", kind, "--num-layers", "-1", "--optimizer", "adamw",
-                    "--learning-rate", "1e-5", "--batch-size", "4", "--max-seq-length", "513", "--iters", steps, "--val-batches", "0",
-                    "--steps-per-report", "1", "--save-every", "1000000", "--adapter-path", adapter, "-c", str(config)]
+    sys.argv[1:] = ["--train", "--model", directory, "--data", data, "--adapter-path", adapter, "-c", str(config)]
+    sys.argv += ["--fine-tune-type", kind, "--num-layers", "-1", "--optimizer", "adamw", "--learning-rate", "1e-5"]
+    sys.argv += ["--batch-size", "4", "--max-seq-length", "513", "--iters", steps, "--val-batches", "0"]
+    sys.argv += ["--steps-per-report", "1", "--save-every", "1000000"]
     lora.main()
 
 

@@ -2,9 +2,10 @@
 
     python peer_torch.py MODEL_DIR DATA.jsonl lora|full|head f32|bf16 eager|checkpoint|compile STEPS THREADS
 
-Rows of the data ({"text": ...}) are cut to 513 tokens: 512 to predict, 4 rows a step. Prints a line "step N SECONDS LOSS" for each
-step, and after the first "first SECONDS", from the start of the process, imports included. Where the head is tied to the embedding,
-head-only training gives it a matrix of its own, as Levee does: otherwise the gradient would go back through all layers to the embedding.
+Rows of the data ({"text": ...}) are cut to 513 tokens: 512 to predict, 4 rows a step. Prints a line "step N SECONDS
+LOSS" for each step, and after the first "first SECONDS", from the start of the process, imports included. Where the
+head is tied to the embedding, head-only training gives it a matrix of its own, as Levee does: otherwise the gradient
+would go back through all layers to the embedding.
 """
 import time
 

@@ -1,12 +1,14 @@
 # Tables and goals of bench/peers.sh. Reads a line a fact, told apart by their first word:
 #   kind NAME                                 in the order of the tables
 #   run KIND WHO TYPE VARIANT ROUND FIRST HELD RESIDENT COUNTED SECONDS...
-#                                             of one process: seconds to its first step, bytes, instructions a token or -, steps after the first
+#                                             of one process: seconds to the end of its first step, bytes, instructions
+#                                             a token or -, and the steps after the first
 #   rate ROUND TYPE GFLOPS                    what products of this type reach on this machine
 #   work GFLOP                                of a token's LoRA step, as Levee counts them
 #   remark TEXT
-# A speed is of the median step; least and most are of single steps. A goal's figure is the median over the rounds, in each of which what is
-# compared ran within minutes of each other; who is the fastest or leanest is said of all rounds together.
+# A speed is of the median step; least and most are of single steps. A goal's figure is the median over the rounds, in
+# each of which what is compared ran within minutes of each other; who is the fastest or leanest is said of all rounds
+# together.
 function sort_values(values, n,    i, k, v) {
     for (i = 2; i <= n; i++) {
         v = values[i]
@@ -36,7 +38,7 @@ function value_of(what, id, round) {
     if (what == "speed") return speed(id, round)
     return what == "held" ? middle(held, id, round) : what == "resident" ? middle(resident, id, round) : middle(first, id, round)
 }
-# The competitor of a kind, of Levee, of the peers' one or (peer) of any, that has most (or least) of something; 0: there is none.
+# Which run of Levee, or of one peer, has most (or least) of something in a kind of training; 0: there is none.
 function best(kind, who, what, most,    id, v, found, good) {
     found = 0
     for (id = 1; id <= ids; id++) {

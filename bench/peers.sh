@@ -1,22 +1,26 @@
 #!/bin/sh
-# Levee beside its peers on the same model, rows and tokens: 4 rows of 512 tokens a step, as many threads, all in one run, round by
-# round, every second round backwards, because machines drift. The peers are PyTorch with PEFT (peer_torch.py) and mlx-lm (peer_mlx.py).
+# Levee beside its peers on the same model, rows and tokens: 4 rows of 512 tokens a step, as many threads, all in one
+# run, round by round, every second round backwards, because machines drift. The peers are PyTorch with PEFT
+# (peer_torch.py) and mlx-lm (peer_mlx.py).
 #   bench/peers.sh LEVEE HELD [MODEL_DIR [ROUNDS]]
-# Without a model levee init makes one of SmolLM2-135M's shape, of random f32 weights. Prints, and stores in $RESULTS (build/bench), for
-# each kind of training a table (bench/peers.awk) of tokens a second, peaks of memory, seconds from the start of the process to the end
-# of its first step, and instructions a token after it where there are counters; then the goals, a line each, and where they stand. All
-# single figures lie beside it as JSON. The last line says where.
+# Without a model levee init makes one of SmolLM2-135M's shape, of random f32 weights. Prints, and stores in $RESULTS
+# (build/bench), for each kind of training a table (bench/peers.awk) of tokens a second, peaks of memory, seconds from
+# the start of the process to the end of its first step, and instructions a token after it where there are counters;
+# then the goals, a line each, and where they stand. All single figures lie beside it as JSON. The last line says
+# where.
 #
 # What is run, to have less of it:
 #   KINDS     lora full head
-#   VARIANTS  of PyTorch: f32:eager f32:checkpoint f32:compile bf16:eager bf16:checkpoint bf16:compile; "": no PyTorch
-#   MLX       types of mlx-lm: bf16 f32; "": no mlx-lm. It has no head-only training, and its full training is one of the layers alone:
-#             so MLX_KINDS is lora
+#   VARIANTS  of PyTorch: f32:eager f32:checkpoint f32:compile bf16:eager bf16:checkpoint bf16:compile; "": none
+#   MLX       types of mlx-lm: bf16 f32; "": none. It has no head-only training, and its full training is one of the
+#             layers alone: so MLX_KINDS is lora
+#   MLX_PRELOAD  a library that is loaded before mlx-lm's own, as libopenblas.so.0: the BLAS in its package is slow
 #   DTYPES    of Levee: f32 bf16
-#   BUDGETS   of Levee; without: what is tight for SmolLM2-135M, and one that nothing has to be recomputed for
+#   BUDGETS   of Levee; without: one that is tight for SmolLM2-135M, and one for which nothing has to be recomputed
 #   STEPS     4, of which the first does not count for speed; MLX_STEPS, 3, because they take ten times as long
 #   THREADS   all
-# PEERS and MLX_PEERS are their environments, made by pip when they lack the packages; where these cannot be had Levee runs alone.
+# PEERS and MLX_PEERS are their environments, made by pip when they lack the packages; where these cannot be had Levee
+# runs alone.
 levee=$1 held=$2 model=$3 rounds=${4:-2}
 kinds=${KINDS-lora full head} variants=${VARIANTS-f32:eager f32:checkpoint f32:compile bf16:eager bf16:checkpoint bf16:compile}
 mlx=${MLX-bf16 f32} mlx_kinds=${MLX_KINDS-lora} dtypes=${DTYPES-f32 bf16} steps=${STEPS:-4} mlx_steps=${MLX_STEPS:-3}
@@ -26,7 +30,8 @@ peers=${PEERS:-$cache/peers} mlx_peers=${MLX_PEERS:-$cache/peers-mlx}
 here=$(dirname "$0")
 work=$(mktemp -d) runner='' load=$(cut -d ' ' -f 1 /proc/loadavg)
 child() { tr -d ' ' <"/proc/$runner/task/$runner/children" 2>/dev/null; } # it has one
-trap '[ -z "$runner" ] || kill "$(child)" 2>/dev/null; rm -rf "$work"' EXIT
+stop() { [ -z "$runner" ] || kill "$(child)" 2>/dev/null; }
+trap 'stop; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 if [ "$steps" -lt 2 ] || [ "$mlx_steps" -lt 2 ]; then echo "STEPS and MLX_STEPS are 2 at least: the first does not count" >&2; exit 2; fi
 say() { echo "$*" >&2; }
@@ -72,7 +77,8 @@ mkdir "$work/data"
 
 perf stat -x , -e "$counter" true 2>&1 | grep -q '^[0-9]' || { counter=; echo "instructions: no counters here" >>"$work/remarks"; }
 
-# Runs a command beside HELD, its output in $work/out. What is counted begins when FILE has PATTERN, which is the end of the first step.
+# Runs a command beside HELD, its output in $work/out. What is counted begins when FILE has PATTERN, which is the end
+# of the first step.
 watch() { # FILE PATTERN COMMAND...
     file=$1 pattern=$2; shift 2
     rm -f "$work/count" "$work/most"
@@ -95,8 +101,8 @@ watch() { # FILE PATTERN COMMAND...
     [ -z "$counting" ] || wait $counting
     return $status
 }
-# A run has a line: kind, who, type, variant, round, first step, bytes held and resident, what was counted for a token, then the
-# seconds of its other steps.
+# A run has a line: kind, who, type, variant, round, first step, bytes held and resident, what was counted for a
+# token, then the seconds of its other steps.
 record() { # kind who type variant FIRST SECONDS...
     kind=$1 who=$2 type=$3 variant=$4 first=$5; shift 5
     counted=$(awk -F, -v tokens=$(($# * 2048)) '$1 + 0 > 0 { printf "%.6g", $1 / tokens }' "$work/count" 2>/dev/null)
@@ -104,6 +110,7 @@ record() { # kind who type variant FIRST SECONDS...
     say "round $round: $kind $who $type $variant: $(echo "$*" | awk '{ for (i = 1; i <= NF; i++) printf "%s%.1f", (i > 1 ? ", " : ""), 2048 / $i }') tokens/s"
 }
 failed() { # kind who type variant
+    [ -z "$stopped" ] || return
     echo "$1 $2 $3 $4: $(grep -v '^ *$' "$work/err" | tail -n 1 | cut -c 1-300)" >>"$work/remarks"
     say "$(tail -n 1 "$work/remarks")"
 }
@@ -122,7 +129,7 @@ run_torch() { # kind type variant
 # shellcheck disable=SC2046
 run_mlx() { # kind type
     rm -rf "$work/run"
-    if ! watch "$work/out" '^step 1 ' env OMP_NUM_THREADS="$threads" OPENBLAS_NUM_THREADS="$threads" "$mlx_peers/bin/python" \
+    if ! watch "$work/out" '^step 1 ' env LD_PRELOAD="$MLX_PRELOAD" OMP_NUM_THREADS="$threads" OPENBLAS_NUM_THREADS="$threads" "$mlx_peers/bin/python" \
         "$here/peer_mlx.py" "$model" "$work/data" "$1" "$2" "$mlx_steps" "$work/run"; then
         failed "$1" mlx "$2" -
         return
@@ -160,22 +167,28 @@ calibrate() {
     XDG_CACHE_HOME=$work/cache "$levee" doctor --calibrate --threads "$threads" 2>/dev/null |
         awk -v round="$round" '$1 == "products" && $2 == "in" && $4 > 0 { print round, $3, $4 }' >>"$work/rates"
 }
+# What there is when it is stopped is told all the same.
+stopped=
+trap 'stopped=yes; stop' INT TERM
 : >"$work/runs"
 : >"$work/rates"
 list_jobs >"$work/jobs"
 for round in $(seq "$rounds"); do
+    [ -z "$stopped" ] || break
     calibrate
     if [ $((round % 2)) -eq 1 ]; then cat "$work/jobs"; else sed '1!G;h;$!d' "$work/jobs"; fi >"$work/order"
     # On descriptor 3, so that what runs does not read it.
     while read -r who kind type variant <&3; do
+        [ -z "$stopped" ] || break
         "run_$who" "$kind" "$type" "$variant"
     done 3<"$work/order"
 done
+[ -z "$stopped" ] || echo "stopped in round $round, before its end" >>"$work/remarks"
 grep -q ' levee ' "$work/runs" || { echo "no run of Levee came to its end" >&2; cat "$work/remarks" >&2; exit 1; }
 
 # The operations of a step, as Levee counts them.
 : >"$work/work"
-if grep -q '^lora levee ' "$work/runs"; then
+if [ -z "$stopped" ] && grep -q '^lora levee ' "$work/runs"; then
     train lora "${dtypes%% *}" 16GiB --profile
     awk -v tokens=$((steps * 2048)) '$1 == "passes" { print $5 * $2 / tokens }' "$work/out" >"$work/work"
 fi

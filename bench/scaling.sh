@@ -1,11 +1,12 @@
 #!/bin/sh
-# How the time and the memory of a step grow with the work: with the tokens of a pass, the length of a sequence (as many tokens a step, so
-# what grows is attention's share), layers, vocabulary, and LoRA's rank; a table and a picture each, with the exponent that fits best.
+# How the time and the memory of a step grow with the work: with the tokens of a pass, the length of a sequence (as
+# many tokens a step, so what grows is attention's share), layers, vocabulary, and LoRA's rank; a table and a picture
+# each, with the exponent that fits best.
 #   bench/scaling.sh LEVEE PLOT
-# Models are made by levee init, of hidden size 256; LoRA of all layers in f32 on random weights, one pass a step, nothing recomputed. All points
-# of an axis are measured ROUNDS times (3), forwards and backwards, because machines drift, STEPS steps each (6), of which the first does not
-# count; a time is the median. AXES (tokens sequence layers vocabulary rank) chooses, THREADS (all) too. scaling.md and scaling-AXIS.svg go to
-# $RESULTS (build/bench).
+# Models are made by levee init, of hidden size 256; LoRA of all layers in f32 on random weights, one pass a step,
+# nothing recomputed. All points of an axis are measured ROUNDS times (3), forwards and backwards, because machines
+# drift, STEPS steps each (6), of which the first does not count; a time is the median. AXES (tokens sequence layers
+# vocabulary rank) chooses, THREADS (all) too. scaling.md and scaling-AXIS.svg go to $RESULTS (build/bench).
 levee=$1 plot=$2
 results=${RESULTS:-build/bench} rounds=${ROUNDS:-3} steps=${STEPS:-6} threads=${THREADS:-$(nproc)}
 axes=${AXES:-tokens sequence layers vocabulary rank}
@@ -19,7 +20,8 @@ mkdir -p "$results" || exit 1
     length(text) > 2200 && ++rows <= 32 { printf "{\"text\": \"%s\"}\n", text; text = "" }' >"$work/train.jsonl"
 [ "$(wc -l <"$work/train.jsonl")" -eq 32 ] || { echo "there are fewer than 32 rows" >&2; exit 1; }
 
-# A point appends to $work/$axis a line for each step after the first: X, seconds, bytes held, attention's share of the run in per cent.
+# A point appends to $work/$axis a line for each step after the first: X, seconds, bytes held, attention's share of
+# the run in per cent.
 point() { # layers vocabulary rank length sequences X
     model=$work/model-$1-$2
     [ -d "$model" ] || "$levee" init "$model" --hidden-size 256 --intermediate-size 768 --heads 4 --kv-heads 2 --layers "$1" --vocab-size "$2" || exit 1

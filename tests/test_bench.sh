@@ -1,5 +1,6 @@
 #!/bin/sh
-# What the benches work out of what they measured: goals beside the peers, exponents of growth. Speaks cmocka's language to tests/run.sh.
+# What the benches work out of what they measured: goals beside the peers, exponents of growth. Speaks cmocka's
+# language to tests/run.sh.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 plot=${PLOT:-build/bench/scaling_plot}
