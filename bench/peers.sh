@@ -169,7 +169,8 @@ calibrate() {
 }
 # What there is when it is stopped is told all the same.
 stopped=
-trap 'stopped=yes; stop' INT TERM
+trap 'stopped=$round; stop' INT TERM
+round=1
 : >"$work/runs"
 : >"$work/rates"
 list_jobs >"$work/jobs"
@@ -183,7 +184,7 @@ for round in $(seq "$rounds"); do
         "run_$who" "$kind" "$type" "$variant"
     done 3<"$work/order"
 done
-[ -z "$stopped" ] || echo "stopped in round $round, before its end" >>"$work/remarks"
+[ -z "$stopped" ] || echo "stopped in round $stopped of $rounds" >>"$work/remarks"
 grep -q ' levee ' "$work/runs" || { echo "no run of Levee came to its end" >&2; cat "$work/remarks" >&2; exit 1; }
 
 # The operations of a step, as Levee counts them.
