@@ -12,7 +12,7 @@
 # What is run, to have less of it:
 #   KINDS     lora full head
 #   VARIANTS  of PyTorch: f32:eager f32:checkpoint f32:compile bf16:eager bf16:checkpoint bf16:compile; "": none
-#   MLX       types of mlx-lm: bf16 f32; "": none. It has no head-only training, and its full training is one of the
+#   MLX       types of mlx-lm: bf16; also f32, minutes a step; "": none. It has no head-only training, and its full training is one of the
 #             layers alone: so MLX_KINDS is lora
 #   MLX_PRELOAD  a library that is loaded before mlx-lm's own, as libopenblas.so.0: the BLAS in its package is slow
 #   DTYPES    of Levee: f32 bf16
@@ -23,7 +23,7 @@
 # runs alone.
 levee=$1 held=$2 model=$3 rounds=${4:-2}
 kinds=${KINDS-lora full head} variants=${VARIANTS-f32:eager f32:checkpoint f32:compile bf16:eager bf16:checkpoint bf16:compile}
-mlx=${MLX-bf16 f32} mlx_kinds=${MLX_KINDS-lora} dtypes=${DTYPES-f32 bf16} steps=${STEPS:-4} mlx_steps=${MLX_STEPS:-3}
+mlx=${MLX-bf16} mlx_kinds=${MLX_KINDS-lora} dtypes=${DTYPES-f32 bf16} steps=${STEPS:-4} mlx_steps=${MLX_STEPS:-3}
 threads=${THREADS:-$(nproc)} results=${RESULTS:-build/bench} counter=${COUNTER:-instructions:u}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/levee
 peers=${PEERS:-$cache/peers} mlx_peers=${MLX_PEERS:-$cache/peers-mlx}
