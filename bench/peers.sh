@@ -12,8 +12,8 @@
 # What is run, to have less of it:
 #   KINDS     lora full head
 #   VARIANTS  of PyTorch: f32:eager f32:checkpoint f32:compile bf16:eager bf16:checkpoint bf16:compile; "": none
-#   MLX       types of mlx-lm: bf16; also f32, minutes a step; "": none. It has no head-only training, and its full training is one of the
-#             layers alone: so MLX_KINDS is lora
+#   MLX       types of mlx-lm: bf16; also f32, minutes a step; "": none. It has no head-only training, and its full
+#             training is one of the layers alone: so MLX_KINDS is lora
 #   MLX_PRELOAD  a library that is loaded before mlx-lm's own, as libopenblas.so.0: the BLAS in its package is slow
 #   DTYPES    of Levee: f32 bf16
 #   BUDGETS   of Levee; without: one that is tight for SmolLM2-135M, and one for which nothing has to be recomputed
