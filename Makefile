@@ -31,7 +31,7 @@ LIB_OBJECTS := $(call object,$(LIB_SOURCES)) $(BUILD)/objects/tensorboard.pb-c.o
 TESTS       := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
 FUZZERS     := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 
-.PHONY: all help deps check-deps demo test golden interop bench accuracy bench-planning bench-probe bench-growth bench-web leaks guard-cost monitor-cost install uninstall \
+.PHONY: all help deps check-deps demo test golden interop bench bench-scaling bench-budgets accuracy bench-planning bench-probe bench-growth bench-web leaks guard-cost monitor-cost install uninstall \
         format lint asan tsan valgrind fuzz run-fuzzers clean
 all: $(BUILD)/levee $(BUILD)/liblevee.so
 
@@ -116,14 +116,20 @@ golden: $(BUILD)/golden ## build the program that compares the engine with PyTor
 demo: $(BUILD)/levee ## train a small model from scratch, fine-tune it inside a budget, show that it held
 	@tools/demo.sh $(BUILD)/levee
 
-test: all $(BUILD)/golden $(BUILD)/held $(BUILD)/neighbour $(BUILD)/program $(BUILD)/http $(TESTS) ## build and run all tests
-	@LEVEE=$(BUILD)/levee GOLDEN=$(BUILD)/golden HELD=$(BUILD)/held NEIGHBOUR=$(BUILD)/neighbour PROGRAM=$(BUILD)/program HTTP=$(BUILD)/http CC='$(CC)' SANITIZE='$(SANITIZE)' tests/run.sh $(TESTS)
+test: all $(BUILD)/golden $(BUILD)/held $(BUILD)/neighbour $(BUILD)/program $(BUILD)/http $(BUILD)/bench/scaling_plot $(TESTS) ## build and run all tests
+	@LEVEE=$(BUILD)/levee GOLDEN=$(BUILD)/golden HELD=$(BUILD)/held NEIGHBOUR=$(BUILD)/neighbour PROGRAM=$(BUILD)/program HTTP=$(BUILD)/http PLOT=$(BUILD)/bench/scaling_plot CC='$(CC)' SANITIZE='$(SANITIZE)' tests/run.sh $(TESTS)
 
 interop: $(BUILD)/levee $(BUILD)/http ## needs Python: round trips through PEFT, transformers, gguf and mlx-lm, installed into a throw-away environment
 	@tests/interop/run.sh $(BUILD)/levee
 	@tests/interop/prometheus.sh $(BUILD)/levee $(BUILD)/http
 
-bench: $(BUILD)/levee ## measure speed and memory by budget, and changes of plan (ten minutes)
+bench: $(BUILD)/levee $(BUILD)/held ## run Levee beside PyTorch with PEFT and mlx-lm, which it installs (an hour or two; bench/peers.sh says how to have less; MODEL=DIR ROUNDS=2)
+	@bench/peers.sh $(BUILD)/levee $(BUILD)/held "$(MODEL)" $(ROUNDS)
+
+bench-scaling: $(BUILD)/levee $(BUILD)/bench/scaling_plot ## measure how time and memory of a step grow with tokens, length, layers, vocabulary, rank (five minutes)
+	@bench/scaling.sh $(BUILD)/levee $(BUILD)/bench/scaling_plot
+
+bench-budgets: $(BUILD)/levee ## measure speed and memory by budget, and changes of plan (ten minutes)
 	@bench/run.sh $(BUILD)/levee
 	@bench/budgets.sh $(BUILD)/levee
 	@bench/shrinks.sh $(BUILD)/levee

@@ -331,13 +331,15 @@ levee_status levee_top_frame(levee_top *top, const levee_top_look *look, levee_p
 /* The shape of a new, untrained model. */
 typedef struct levee_shape {
     unsigned hidden_size, intermediate_size, layers, heads, kv_heads;
-    unsigned head_dim;  /* 0: hidden_size / heads */
-    unsigned window;    /* rows that attention sees back, in families that have a window; 0: all */
-    const char *family; /* "llama", "mistral", "qwen2" or "qwen3"; NULL: llama */
+    unsigned head_dim;        /* 0: hidden_size / heads */
+    unsigned window;          /* rows that attention sees back, in families that have a window; 0: all */
+    unsigned vocabulary_size; /* rows of embedding and head; 0: as many as the tokenizer has tokens, 258 */
+    const char *family;       /* "llama", "mistral", "qwen2" or "qwen3"; NULL: llama */
 } levee_shape;
 
 /* Writes a model directory of random f32 weights, with a byte-level tokenizer of 256 bytes and two special tokens. In
- * a Qwen the window is in the upper half of the layers. A directory that holds a model already is refused. */
+ * a Qwen the window is in the upper half of the layers. A vocabulary larger than the tokenizer's has rows that no
+ * text asks for, as many published models have. A directory that holds a model already is refused. */
 levee_status levee_init(const char *directory, const levee_shape *shape, uint64_t seed, levee_error *error);
 
 #if defined(__GNUC__)

@@ -84,7 +84,15 @@ expect inspect_needs_a_directory 2 'directory of a model or an adapter' inspect
 expect init_unknown_family 2 "family 'gemma' is none of llama, mistral, qwen2, qwen3" init "$work/z" --family gemma
 expect init_window_of_llama 2 'llama has no window' init "$work/z" --window 8
 expect init_odd_heads 2 'must be an even multiple' init "$work/z" --head-dim 7
+expect init_few_tokens 2 'a vocabulary of 257: the tokenizer has 258 tokens' init "$work/z" --vocab-size 257
 check init_wrote_nothing [ ! -e "$work/z" ]
+# Rows beyond the tokenizer's: they are in the matrix, and no text asks for them.
+# shellcheck disable=SC2086
+run init "$work/padded" $shape --vocab-size 300
+expect init_vocabulary 0 '^model.embed_tokens.weight  *f32  *\[300, 32\]' inspect "$work/padded"
+expect padded_vocabulary_trains 0 'budget .*: held' train --model "$work/padded" --data "$work/train.jsonl" --iters 2 --val-batches 0 --memory 40MiB \
+    --adapter-path "$work/padded-lora"
+expect padded_vocabulary_generates 0 '' generate --model "$work/padded" --prompt boat --max-tokens 40 --temp 2
 
 shared=${LEVEE_SHARED:-../shared/data}
 for model in tiny-mistral-window tiny-qwen2 tiny-qwen3; do

@@ -92,7 +92,7 @@ static void print_help(FILE *to, const char *verb) {
     for (unsigned i = 0; i < VERB_COUNT; i++) fprintf(to, "  %-10s %s\n", verbs[i].name, verbs[i].help);
     fputs("  init       write a new, untrained model: levee init DIR [--family llama|mistral|qwen2|qwen3]\n"
           "             [--hidden-size N] [--intermediate-size N] [--layers N] [--heads N] [--kv-heads N]\n"
-          "             [--head-dim N] [--window N] [--seed N]\n"
+          "             [--head-dim N] [--window N] [--vocab-size N] [--seed N]\n"
           "  report     one HTML page about runs: levee report RUN_DIR... [--output FILE.html]\n"
           "  watch      run any command and guard its memory: levee watch --help\n"
           "  top        show a running job, from its directory: levee top DIR\n\noptions:\n",
@@ -171,13 +171,10 @@ static int run_init(int count, char **arguments) {
     struct {
         const char *key;
         unsigned *field;
-    } fields[] = {{"hidden-size", &shape.hidden_size},
-                  {"intermediate-size", &shape.intermediate_size},
-                  {"layers", &shape.layers},
-                  {"heads", &shape.heads},
-                  {"kv-heads", &shape.kv_heads},
-                  {"head-dim", &shape.head_dim},
-                  {"window", &shape.window}};
+    } fields[] = {{"hidden-size", &shape.hidden_size}, {"intermediate-size", &shape.intermediate_size},
+                  {"layers", &shape.layers},           {"heads", &shape.heads},
+                  {"kv-heads", &shape.kv_heads},       {"head-dim", &shape.head_dim},
+                  {"window", &shape.window},           {"vocab-size", &shape.vocabulary_size}};
     uint64_t seed = 0;
     const char *directory = NULL;
     levee_error error = {0};

@@ -14,7 +14,7 @@
 #include "text/bpe.h"
 #include "text/buffer.h"
 
-enum { BYTE_TOKENS = 256, END_ID = 256, BEGIN_ID = 257, VOCABULARY = 258, POSITIONS = 2048 };
+enum { BYTE_TOKENS = 256, END_ID = 256, BEGIN_ID = 257, TOKENS = 258, MOST_TOKENS = 1 << 20, POSITIONS = 2048 };
 
 static levee_status write_json(const char *directory, const char *name, json_t *object, levee_error *error) {
     char path[FILE_PATH_BYTES];
@@ -69,8 +69,8 @@ static json_t *describe_shape(const levee_shape *s) {
         "hidden_size", (int)s->hidden_size, "intermediate_size", (int)s->intermediate_size, "num_hidden_layers",
         (int)s->layers, "num_attention_heads", (int)s->heads, "num_key_value_heads", (int)s->kv_heads, "head_dim",
         (int)(s->head_dim ? s->head_dim : s->hidden_size / s->heads), "max_position_embeddings", POSITIONS,
-        "vocab_size", VOCABULARY, "rms_norm_eps", 1e-5, "rope_theta", 10000.0, "tie_word_embeddings", 1,
-        "bos_token_id", BEGIN_ID, "eos_token_id", END_ID);
+        "vocab_size", (int)(s->vocabulary_size ? s->vocabulary_size : TOKENS), "rms_norm_eps", 1e-5, "rope_theta",
+        10000.0, "tie_word_embeddings", 1, "bos_token_id", BEGIN_ID, "eos_token_id", END_ID);
     if (object) family->write(object, &options);
     return object;
 }
@@ -170,6 +170,10 @@ static levee_status check_shape(const levee_shape *s, levee_error *error) {
             "init: hidden size %u, %u heads, %u kv heads: the hidden size must be an even multiple of the heads (or "
             "a head dimension be given, and be even), and the kv heads must divide the heads",
             s->hidden_size, s->heads, s->kv_heads);
+    if (s->vocabulary_size && (s->vocabulary_size < TOKENS || s->vocabulary_size > MOST_TOKENS))
+        return error_set(error, LEVEE_USAGE,
+                         "init: a vocabulary of %u: the tokenizer has %d tokens, and %d are the most",
+                         s->vocabulary_size, TOKENS, MOST_TOKENS);
     if (s->window && !family_has_option(family, "sliding_window"))
         return error_set(error, LEVEE_USAGE, "init: family %s has no window of attention", family->type);
     return LEVEE_OK;
