@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "backend/cpu/crew.h"
 #include "backend/cpu/gemm.h"
 #include "backend/cpu/panel.h"
 #include "base/random.h"
@@ -528,11 +529,12 @@ static void visit(void *context, uint64_t begin, uint64_t end, unsigned thread) 
 
 static void test_parallel(void **unused) {
     (void)unused;
-    for (unsigned threads = 1; threads <= 5; threads++)
+    for (unsigned threads = 1; threads <= 5; threads++) {
+        struct backend_state state = {.threads = threads};
+        assert_int_equal(crew_open(&state.crew, threads, &error), LEVEE_OK);
         for (uint64_t count = 0; count < 1000; count += 37)
             for (uint64_t grain = 1; grain < 200; grain = grain * 3 + 1)
                 for (unsigned dynamic = 0; dynamic < 2; dynamic++) {
-                    struct backend_state state = {.threads = threads};
                     visits v = {.threads = threads, .grain = grain};
                     static const pass_scalars pass = {.tokens = 1};
                     if (!dynamic)
@@ -542,6 +544,8 @@ static void test_parallel(void **unused) {
                     assert_false(v.bad);
                     for (uint64_t i = 0; i < 1000; i++) assert_int_equal(v.count[i], i < count);
                 }
+        crew_close(state.crew);
+    }
 }
 
 typedef struct patience {
@@ -559,9 +563,10 @@ static bool runs_out(void *context) {
 static void test_interrupted(void **unused) {
     (void)unused;
     enum { COUNT = 1000, GRAIN = 10 };
-    for (unsigned threads = 1; threads <= 4; threads++)
+    for (unsigned threads = 1; threads <= 4; threads++) {
+        struct backend_state state = {.threads = threads};
+        assert_int_equal(crew_open(&state.crew, threads, &error), LEVEE_OK);
         for (unsigned most = 0; most <= COUNT / GRAIN; most += 7) {
-            struct backend_state state = {.threads = threads};
             patience p = {.most = most};
             visits v = {.threads = threads, .grain = GRAIN};
             const pass_scalars pass = {.tokens = 1, .interrupt = runs_out, .interrupt_context = &p};
@@ -575,6 +580,8 @@ static void test_interrupted(void **unused) {
             assert_true(status == LEVEE_OK ? done == COUNT : done < COUNT);
             if (threads == 1 && status == LEVEE_STOPPED) assert_int_equal(done, most * GRAIN);
         }
+        crew_close(state.crew);
+    }
 }
 
 int main(void) {

@@ -1,6 +1,7 @@
 /* The CPU backend: its state, and the table of its kernels. */
 #include "backend/cpu/cpu.h"
 
+#include "backend/cpu/crew.h"
 #include "backend/cpu/gemm.h"
 #include "base/error.h"
 #include "memory/ledger.h"
@@ -59,6 +60,7 @@ static levee_status choose_compute(struct backend_state *s, compute_type asked, 
 
 static void close_state(struct backend_state *s) {
     gemm_close(s->products);
+    crew_close(s->crew);
     ledger_free(s);
 }
 
@@ -67,7 +69,8 @@ static levee_status open_state(struct backend_state **result, const backend_opti
     if (!s) return error_out_of_memory(error, "the CPU backend", sizeof *s);
     s->threads = options->threads ? options->threads : 1;
     s->instructions = machine_instruction_set();
-    levee_status status = gemm_open(&s->products, s, error);
+    levee_status status = s->threads > 1 ? crew_open(&s->crew, s->threads, error) : LEVEE_OK;
+    if (status == LEVEE_OK) status = gemm_open(&s->products, s, error);
     if (status == LEVEE_OK) status = choose_compute(s, options->compute, error);
     if (status == LEVEE_OK)
         *result = s;

@@ -1,7 +1,6 @@
 /* The CPU backend's own shared parts: its state, its threads, and the kernels of each file.
  *
- * Threads: work is split by parallel_for over libgomp, the one OpenMP runtime in the process (oneDNN uses it too),
- * called through its functions, so that any compiler gives the same runtime. */
+ * Threads: work is split by parallel_for over threads of our own (crew.h). */
 #ifndef LEVEE_BACKEND_CPU_CPU_H
 #define LEVEE_BACKEND_CPU_CPU_H
 
@@ -9,12 +8,14 @@
 #include "platform/machine.h"
 
 struct gemm; /* gemm.h */
+struct crew; /* crew.h */
 
 struct backend_state {
     unsigned threads;
     instruction_set instructions; /* which of the compiled paths run; tests lower it */
     compute_type compute;
     struct gemm *products;
+    struct crew *crew; /* NULL with one thread */
 };
 
 /* Calls body(context, begin, end, thread) for disjoint ranges that cover [0, count), at most one range a thread, each

@@ -1,12 +1,8 @@
-/* Threads: libgomp called through its functions, so that gcc and clang give the same one runtime that oneDNN uses
- * too. */
+/* Work shared out among the backend's threads: see cpu.h. */
 #include <stdatomic.h>
 
 #include "backend/cpu/cpu.h"
-
-void GOMP_parallel(void (*body)(void *), void *context, unsigned threads, unsigned flags);
-int omp_get_thread_num(void);
-int omp_get_num_threads(void);
+#include "backend/cpu/crew.h"
 
 typedef struct split {
     parallel_body *body;
@@ -17,19 +13,14 @@ typedef struct split {
     atomic_bool stopped; /* dynamic: not all ranges were handed out */
 } split;
 
-static void run_static(void *argument) {
-    split *s = argument;
-    unsigned thread = (unsigned)omp_get_thread_num(), threads = (unsigned)omp_get_num_threads();
-    /* The runtime may give fewer threads than were asked for; then one takes several ranges. */
-    for (uint64_t begin = thread * s->per_thread; begin < s->count; begin += threads * s->per_thread) {
-        uint64_t end = begin + s->per_thread < s->count ? begin + s->per_thread : s->count;
-        s->body(s->context, begin, end, thread);
-    }
+static void run_static(void *context, unsigned thread) {
+    split *s = context;
+    uint64_t begin = thread * s->per_thread, end = begin + s->per_thread;
+    if (begin < s->count) s->body(s->context, begin, end < s->count ? end : s->count, thread);
 }
 
-static void run_dynamic(void *argument) {
-    split *s = argument;
-    unsigned thread = (unsigned)omp_get_thread_num();
+static void run_dynamic(void *context, unsigned thread) {
+    split *s = context;
     for (;;) {
         uint64_t begin = atomic_fetch_add(&s->next, s->grain);
         if (begin >= s->count) return;
@@ -52,15 +43,15 @@ void parallel_for(const struct backend_state *state, uint64_t count, uint64_t gr
     if (state->threads == 1 || s.per_thread >= count)
         body(context, 0, count, 0);
     else
-        GOMP_parallel(run_static, &s, state->threads, 0);
+        crew_run(state->crew, run_static, &s);
 }
 
 levee_status parallel_for_dynamic(const struct backend_state *state, const pass_scalars *pass, uint64_t count,
                                   uint64_t grain, parallel_body *body, void *context) {
     split s = {.body = body, .context = context, .count = count, .grain = grain, .pass = pass};
     if (state->threads == 1 || count <= grain)
-        run_dynamic(&s);
+        run_dynamic(&s, 0);
     else
-        GOMP_parallel(run_dynamic, &s, state->threads, 0);
+        crew_run(state->crew, run_dynamic, &s);
     return s.stopped ? LEVEE_STOPPED : LEVEE_OK;
 }
