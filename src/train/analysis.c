@@ -6,6 +6,11 @@
 #include "base/error.h"
 #include "memory/ledger.h"
 #include "train/levels.h"
+#include "train/trainer.h"
+
+/* A training has more to remember, and what holds it is measured: so an analysis takes as much, touched as there. */
+enum { TRAINING_STATE_BYTES = sizeof(trainer) + sizeof(levee_options) };
+_Static_assert(sizeof(analysis) <= TRAINING_STATE_BYTES, "an analysis is no larger than what it stands for");
 
 static void assume(plan_report *r, const char *text) {
     if (r->assumption_count < REPORT_ASSUMPTIONS)
@@ -137,8 +142,8 @@ static levee_status print_report(const analysis *a, levee_error *error) {
 levee_status levee_plan(const levee_options *options, levee_print *print, void *context, levee_error *error) {
     levee_error refusal = {0}, ignored;
     if (!error) error = &ignored;
-    analysis *a = ledger_alloc(LEVEE_RUNTIME, sizeof *a);
-    if (!a) return error_out_of_memory(error, "the analysis", sizeof *a);
+    analysis *a = ledger_alloc(LEVEE_RUNTIME, TRAINING_STATE_BYTES);
+    if (!a) return error_out_of_memory(error, "the analysis", TRAINING_STATE_BYTES);
     levee_status status = open_all(a, options, print, context, error);
     if (status == LEVEE_OK) status = analyse(a, &refusal, error);
     if (status == LEVEE_OK) status = print_report(a, error);
