@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/duration.h"
 #include "report/format.h"
 #include "report/plan_report.h"
 #include "report/table.h"
@@ -91,7 +92,7 @@ static void verdict(formatter *f, const plan_report *r) {
         fact(f, "fits", "%s%s: %s to spare", budget, chosen,
              bytes_format(other, r->budget_bytes > total ? r->budget_bytes - total : 0));
     else
-        fact(f, "does not fit", "%s%s; below is the smallest plan, which needs --memory %s", budget, chosen,
+        fact(f, "does not fit", "%s%s; the smallest plan, below, needs %s", budget, chosen,
              budget_text(other, r->least_budget_bytes));
     if (r->fits && r->largest_sequences)
         fact(f, "batch",
@@ -101,21 +102,19 @@ static void verdict(formatter *f, const plan_report *r) {
     format_add(f, "\n");
 }
 
-/* "1.8 s", "25 min", "3.1 h". */
-static const char *duration(char text[32], double seconds) {
-    bool minutes = seconds >= 120, hours = seconds >= 7200;
-    snprintf(text, 32, "%.3g %s", seconds / (hours ? 3600 : minutes ? 60 : 1), hours ? "h" : minutes ? "min" : "s");
-    return text;
+/* An estimate, so no more digits than say something. */
+static const char *about(char text[DURATION_TEXT], double seconds) {
+    return duration_format(text, seconds, seconds < 1 ? 3 : seconds < 10 ? 2 : 1);
 }
 
 static void work(formatter *f, const plan_report *r) {
-    char step[32], all[32];
+    char step[DURATION_TEXT], all[DURATION_TEXT];
     const char *more = r->passes_step == 1 ? "" : "es";
     fact(f, "a pass", "%u tokens: %u of the longest sequences", r->capacity_tokens,
          r->capacity_tokens / r->longest_tokens);
     if (r->seconds_step > 0)
         fact(f, "a step", "%u pass%s at most; about %s for %.0f tokens, %s in all", r->passes_step, more,
-             duration(step, r->seconds_step), r->tokens_step, duration(all, r->seconds_step * (double)r->steps));
+             about(step, r->seconds_step), r->tokens_step, about(all, r->seconds_step * (double)r->steps));
     else
         fact(f, "a step", "%u pass%s at most; time: not calibrated (levee doctor --calibrate)", r->passes_step, more);
     fact(f, "recomputed", "%u of %u groups of activations; logits of %u rows at a time", r->recomputed, r->candidates,
