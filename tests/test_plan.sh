@@ -69,6 +69,20 @@ if [ -z "$SANITIZE" ]; then # no small budget holds with a sanitizer
     expect nothing_recomputed_one 0 ' 0 of' train $job --memory "${one}MiB" --grad-checkpoint off --iters 1 --adapter-path "$work/one"
     expect nothing_recomputed_whole 0 ' 0 of' train $job --memory "${whole}MiB" --iters 1 --adapter-path "$work/whole"
 
+    # What fits is not below the least: neither of a small job whose opening decides, nor for a budget that is just enough.
+    for length in 64 100 126; do
+        run train $job --max-seq-length $length --memory 4MiB --adapter-path "$work/x" >"$work/out" 2>&1
+        named=$(sed -nE 's/.*budget that does is ([0-9]+)\.0 MiB.*/\1/p' "$work/out")
+        run plan $job --max-seq-length $length --memory 1GiB >"$work/out" 2>&1
+        echo "sequences of $length: $(grep -o '^budgets *least [0-9]*MiB' "$work/out"), named by a refusal $named"
+        found=$(sed -nE 's/^budgets +least ([0-9]+)MiB.*/\1/p' "$work/out")
+        check least_of_$length [ "$found" -le $((named + 1)) -a "$found" -ge $((named - 1)) ]
+        run plan $job --max-seq-length $length --memory "$((named + 1))MiB" >"$work/out" 2>&1
+        check enough_is_not_below_the_least_$length [ "$? $(($(sed -nE 's/^budgets +least ([0-9]+)MiB.*/\1/p' "$work/out") <= named + 1))" = '0 1' ]
+    done
+    # A sequence has two tokens at least, whatever is tried.
+    expect tells_of_short_sequences_too 69 '^tried' plan $job --max-seq-length 64 --memory 4MiB
+
     # What does not fit is told with settings that do: each of them is trained with.
     awk 'BEGIN { printf "{\"text\": \"" } { gsub(/^{"text": "|"}$/, ""); printf "%s ", $0 } END { print "\"}" }' "$work/train.jsonl" |
         cut -c 1-3000 | sed 's/"*}*$/"}/' >"$work/long.jsonl"
