@@ -1,9 +1,11 @@
 #!/bin/sh
-# The time of a step that levee plan estimates, beside what levee train takes: a line of a Markdown table for what trains x products x
-# tokens a sequence x sequences a step. Calibrates first, for itself. On a quiet machine: what others do is in both figures.
+# The time of a step that levee plan estimates, beside what levee train takes: a line of a Markdown table for what trains x
+# products x tokens a sequence x sequences a step. Calibrates first, for itself. On a quiet machine: what others do is in both
+# figures.
 #   bench/estimates.sh LEVEE [MODEL_DIR]
-# Without a model it makes one of 50 MB. $STEPS (5) steps each, of which the first is left out. Subsets, to be had sooner: $TYPES (lora full
-# head), $PRODUCTS (f32 bf16; bf16 only where the processor has it), $SEQUENCES (64 512), $BATCHES (1 4). $MEMORY: 12GiB.
+# Without a model it makes one of 50 MB. $STEPS (5) steps each, of which the first is left out. Subsets, to be had sooner:
+# $TYPES (lora full head), $PRODUCTS (f32 bf16; bf16 only where the processor has it), $SEQUENCES (64 512), $BATCHES (1 4).
+# $MEMORY: 12GiB.
 set -e
 levee=$1 model=$2
 work=$(mktemp -d)
@@ -17,7 +19,8 @@ fi
 # Rows that are longer than any length that is asked for, so that each has that length.
 tools/make-text.sh harbour | awk '{ gsub(/^{"text": "|"}$/, ""); text = text " " $0 }
     END { for (i = 0; i < 8; i++) printf "{\"text\": \"%s\"}\n", text }' >"$work/train.jsonl"
-"$levee" doctor --adapter-path "$work" --calibrate >"$work/doctor" || [ $? = 69 ] # something bad of the machine is not our matter
+# What else is bad of the machine is not our matter.
+"$levee" doctor --adapter-path "$work" --calibrate >"$work/doctor" || [ $? = 69 ]
 sed -n '/^measured with/,/^stored/p' "$work/doctor" | grep -v '^stored'
 products=${PRODUCTS:-f32 bf16}
 grep -q '^  products in bf16' "$work/doctor" || products=f32
