@@ -31,7 +31,7 @@ LIB_OBJECTS := $(call object,$(LIB_SOURCES)) $(BUILD)/objects/tensorboard.pb-c.o
 TESTS       := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
 FUZZERS     := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 
-.PHONY: all help deps check-deps demo test golden interop bench bench-scaling bench-budgets accuracy bench-planning bench-probe bench-growth bench-web leaks guard-cost monitor-cost install uninstall \
+.PHONY: all help deps check-deps demo test golden interop bench bench-scaling bench-budgets accuracy bench-planning bench-probe bench-estimates bench-growth bench-web leaks guard-cost monitor-cost install uninstall \
         format lint asan tsan valgrind fuzz run-fuzzers clean
 all: $(BUILD)/levee $(BUILD)/liblevee.so
 
@@ -142,6 +142,9 @@ bench-planning: $(BUILD)/levee $(BUILD)/held ## measure how tightly plans are pa
 
 bench-probe: $(BUILD)/levee $(BUILD)/held ## train 500 steps with what probe finds for three budgets (minutes)
 	@bench/probe.sh $(BUILD)/levee $(BUILD)/held
+
+bench-estimates: $(BUILD)/levee ## compare the time of a step that plan estimates with what train takes (minutes, on a quiet machine)
+	@bench/estimates.sh $(BUILD)/levee
 
 bench-growth: $(BUILD)/levee ## measure how held memory grows over 10,000 steps (a quarter of an hour)
 	@bench/growth.sh $(BUILD)/levee

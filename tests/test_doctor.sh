@@ -77,7 +77,7 @@ check stores_whole_entries [ "$(grep -cE '^  (products_f32|products_thin|attenti
 check leaves_nothing_else [ "$(ls "$work/cache/levee")" = calibration.yaml ]
 plan >"$work/out"
 grep '^a step' "$work/out"
-check plan_has_a_time grep -qE '^a step .* about [0-9.]+ s a step of 508 tokens, [0-9.]+ (s|min) in all$' "$work/out"
+check plan_has_a_time grep -qE '^a step .* about [0-9.]+ s for 508 tokens, [0-9.]+ (s|min) in all$' "$work/out"
 plan --json >"$work/json"
 check plan_has_a_time_in_json grep -qE '"seconds_step":[0-9.e-]+,"tokens_step":508}' "$work/json"
 plan --threads 999 >"$work/out"

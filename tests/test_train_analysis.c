@@ -18,6 +18,7 @@
 
 #include "failing.h"
 #include "given_options.h"
+#include "guard/sample.h"
 #include "memory/ledger.h"
 #include "memory/pool.h"
 #include "model/builder.h"
@@ -86,11 +87,11 @@ static levee_options options_for(const char *directory, const char *memory) {
 }
 
 /* A model whose weights are one hole in a file: the header is there, and no page that could be read by mistake. */
-static uint64_t write_hollow_model(const char *directory) {
+static uint64_t write_hollow_model(const char *directory, unsigned hidden) {
     model_config config;
     graph g;
     const trainable_set frozen = {.type = FINE_TUNE_NONE};
-    write_config(directory, 2048, 8192, 8, 32, 32000);
+    write_config(directory, hidden, 4 * hidden, 8, 32, 32000);
     assert_int_equal(model_config_read(&config, directory, &error), LEVEE_OK);
     const model_source source = {.config = &config};
     graph_open(&g, SPACE_HOST);
@@ -144,7 +145,7 @@ static uint64_t resident_bytes(const char *path, uint64_t bytes) {
 
 static void touches_no_weights(void **state) {
     const char *directory = *state;
-    const uint64_t mebibyte = 1024 * 1024, bytes = write_hollow_model(directory);
+    const uint64_t mebibyte = 1024 * 1024, bytes = write_hollow_model(directory, 2048);
     char path[FILE_PATH_BYTES];
     assert_true(file_join(path, directory, "model.safetensors"));
     assert_true(bytes > 900 * mebibyte);
@@ -161,6 +162,60 @@ static void touches_no_weights(void **state) {
     print_message("resident memory rose by %.1f MiB for a model of %.0f MiB\n", (double)rise / 0x1p20,
                   (double)bytes / 0x1p20);
     assert_true(rise < 200 * mebibyte); /* sanitizers included */
+}
+
+typedef struct growth {
+    uint64_t weights_bytes;
+    uint64_t peak_bytes;   /* by how much resident memory rose at most, file pages included: the kernel's own mark */
+    uint64_t cached_bytes; /* by how much the model's part of the page cache grew */
+    int64_t anonymous_bytes, file_bytes; /* what a sampler sees afterwards, less what it saw before */
+} growth;
+
+static growth watch_planning(const char *directory, sampler *meters, unsigned hidden) {
+    char path[FILE_PATH_BYTES];
+    guard_sample before, after;
+    uint64_t resident;
+    growth g = {.weights_bytes = write_hollow_model(directory, hidden)};
+    assert_true(file_join(path, directory, "model.safetensors"));
+    const uint64_t cached = resident_bytes(path, g.weights_bytes);
+    levee_options o = options_for(directory, "8GiB");
+    sampler_take(meters, &before);
+    assert_true(process_rise_begin(&resident));
+    json_t *answer = ask(&o, LEVEE_OK);
+    assert_true(process_rise_end(resident, &g.peak_bytes));
+    sampler_take(meters, &after);
+    assert_int_equal(number_at(answer, "model", "weights_bytes"), g.weights_bytes);
+    json_decref(answer);
+    g.cached_bytes = resident_bytes(path, g.weights_bytes) - cached;
+    for (guard_meter m = METER_PROCESS_ANONYMOUS; m <= METER_PROCESS_FILE; m++)
+        assert_true(before.meters[m].known && after.meters[m].known);
+    g.anonymous_bytes =
+        (int64_t)(after.meters[METER_PROCESS_ANONYMOUS].value - before.meters[METER_PROCESS_ANONYMOUS].value);
+    g.file_bytes = (int64_t)(after.meters[METER_PROCESS_FILE].value - before.meters[METER_PROCESS_FILE].value);
+    print_message(
+        "a model of %.0f MiB: resident memory rose by %.1f MiB at most, the page cache by %.2f MiB; sampled: "
+        "anonymous %+.2f MiB, files %+.2f MiB\n",
+        (double)g.weights_bytes / 0x1p20, (double)g.peak_bytes / 0x1p20, (double)g.cached_bytes / 0x1p20,
+        (double)g.anonymous_bytes / 0x1p20, (double)g.file_bytes / 0x1p20);
+    return g;
+}
+
+/* What planning takes is the same for a model of many times the size, in memory of its own, in mapped pages and in
+ * the page cache. */
+static void takes_no_more_for_a_larger_model(void **state) {
+    enum { MEBIBYTE = 1024 * 1024 };
+    const char *directory = *state;
+    const sampler_options own = sampler_options_default();
+    sampler meters;
+    sampler_open(&meters, &own);
+    watch_planning(directory, &meters, 256); /* what the first plan of a process leaves behind */
+    const growth small = watch_planning(directory, &meters, 512), large = watch_planning(directory, &meters, 4096);
+    sampler_close(&meters);
+    assert_true(large.weights_bytes > 30 * small.weights_bytes);
+    const uint64_t allowed = (SANITIZED ? 64 : 4) * (uint64_t)MEBIBYTE;
+    assert_true(large.peak_bytes <= small.peak_bytes + allowed);
+    assert_true(large.cached_bytes <= MEBIBYTE); /* the header, and what the kernel reads ahead of it */
+    assert_true(large.anonymous_bytes <= (int64_t)allowed && large.file_bytes <= MEBIBYTE);
 }
 
 static void plans_80_layers_in_little_memory(void **state) {
@@ -327,6 +382,7 @@ static void calls_may_fail(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(touches_no_weights, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(takes_no_more_for_a_larger_model, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(plans_80_layers_in_little_memory, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(keeps_what_it_says_of_changes, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(lists_the_largest_first, scratch_setup, scratch_teardown),

@@ -9,7 +9,9 @@ char *duration_format(char text[DURATION_TEXT], double seconds, int digits) {
         snprintf(text, DURATION_TEXT, "%.*f s", digits, seconds);
     else if (minutes < 120)
         snprintf(text, DURATION_TEXT, "%.*f min", digits, minutes);
-    else
+    else if (hours < 48)
         snprintf(text, DURATION_TEXT, "%.1f h", hours);
+    else
+        snprintf(text, DURATION_TEXT, "%.1f days", hours / 24);
     return text;
 }

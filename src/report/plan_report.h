@@ -9,6 +9,7 @@
 #include "text/buffer.h"
 
 enum { REPORT_BUFFERS = 10, REPORT_CHANGES = 8, REPORT_ASSUMPTIONS = 4, REPORT_ROWS = 6, REPORT_COLUMNS = 5 };
+enum { PLAN_COLUMNS = 80 }; /* of the text; a path may be longer */
 enum { REPORT_NAME_BYTES = 96, REPORT_TEXT_BYTES = 160 };
 
 /* A buffer that is live at the peak. */
@@ -82,7 +83,7 @@ typedef struct plan_report {
 
 uint64_t plan_report_total(const plan_report *r);
 
-/* Appends the report; the text has no newline at its end. */
+/* Appends the report: no line is wider than PLAN_COLUMNS, unless a name is; the text has no newline at its end. */
 levee_status plan_report_text(text_buffer *text, const plan_report *r, levee_error *error);
 /* What is not known is null: in the plan.json of a run that is what takes trials. */
 levee_status plan_report_json(text_buffer *text, const plan_report *r, levee_error *error);

@@ -2,10 +2,18 @@
 #include "train/analysis.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "memory/ledger.h"
 #include "train/levels.h"
+#include "train/trainer.h"
+
+/* What a training remembers lies on the stack, where it is held and not booked; an analysis stands for it there. */
+typedef union as_a_training {
+    analysis analysis;
+    unsigned char bytes[sizeof(trainer) + sizeof(levee_options)];
+} as_a_training;
 
 static void assume(plan_report *r, const char *text) {
     if (r->assumption_count < REPORT_ASSUMPTIONS)
@@ -75,9 +83,26 @@ static levee_status make_plan(analysis *a, levee_error *refusal, levee_error *er
         *error = *refusal;
     }
     a->rates = a->engine.rates;
+    a->warm_bytes = a->engine.warm_bytes;
     a->searched = a->engine.searched;
     a->runtime_bytes = model->runtime_bytes;
     a->unplanned_bytes = session_unplanned_bytes(model);
+    return status;
+}
+
+/* The most that is booked until there are plans: files and data are opened, or the machine is measured. That takes
+ * more in a larger budget, so it is measured again in a small one. */
+static levee_status find_opening_bytes(analysis *a, levee_error *error) {
+    session *model = &a->common.model;
+    const uint64_t asked = model->budget_bytes, booked = ledger_booked(LEVEE_CATEGORY_COUNT);
+    machine_rates ignored;
+    ledger_restart_peaks();
+    model->budget_bytes = a->runtime_bytes;
+    levee_status status = session_rates(model, &ignored, error);
+    model->budget_bytes = asked;
+    const uint64_t measuring = a->warm_bytes + ledger_peak(LEVEE_CATEGORY_COUNT) - booked;
+    if (measuring > a->opening_bytes) a->opening_bytes = measuring;
+    ledger_restart_peaks();
     return status;
 }
 
@@ -89,19 +114,15 @@ static levee_status find_least_budget(analysis *a, levee_error *error) {
     training_close(&a->engine);
     if (!a->report.fits) return LEVEE_OK;
     layout_close(&model->lasting);
-    ledger_restart_peaks();
-    levee_status status = training_describe(&a->engine, model, &a->settings, error);
-    /* Measuring the machine takes memory, more of it in a larger budget; for a tiny job that is what decides. */
-    uint64_t asked = model->budget_bytes;
-    model->budget_bytes = a->runtime_bytes;
-    if (status == LEVEE_OK) status = session_rates(model, &a->engine.rates, error);
-    model->budget_bytes = asked;
+    levee_status status = find_opening_bytes(a, error);
+    if (status == LEVEE_OK) status = training_describe(&a->engine, model, &a->settings, error);
     a->engine.rates = a->rates; /* of which what was searched depends */
     a->engine.searched = a->searched;
     if (status == LEVEE_OK) status = session_measure(model, error);
     if (status == LEVEE_OK) status = training_least_budget(&a->engine, least, error);
     training_close(&a->engine);
-    while (*least < a->opening_bytes) *least += 1024 * 1024;
+    while (*least < a->opening_bytes + model->unbooked_bytes) *least += 1024 * 1024;
+    if (*least > model->budget_bytes) *least = model->budget_bytes; /* which does, as was found */
     return status;
 }
 
@@ -137,8 +158,9 @@ static levee_status print_report(const analysis *a, levee_error *error) {
 levee_status levee_plan(const levee_options *options, levee_print *print, void *context, levee_error *error) {
     levee_error refusal = {0}, ignored;
     if (!error) error = &ignored;
-    analysis *a = ledger_alloc(LEVEE_RUNTIME, sizeof *a);
-    if (!a) return error_out_of_memory(error, "the analysis", sizeof *a);
+    as_a_training state;
+    analysis *a = &state.analysis;
+    memset(&state, 0, sizeof state);
     levee_status status = open_all(a, options, print, context, error);
     if (status == LEVEE_OK) status = analyse(a, &refusal, error);
     if (status == LEVEE_OK) status = print_report(a, error);
@@ -150,6 +172,5 @@ levee_status levee_plan(const levee_options *options, levee_print *print, void *
     guarding_close(&a->protection);
     planning_close_data(&a->data);
     run_close(&a->common);
-    ledger_free(a);
     return status;
 }

@@ -15,7 +15,8 @@ typedef struct analysis {
     training engine; /* with the plan that the report is about */
     machine_rates rates;
     search_memory searched;                  /* over the graph of the job */
-    uint64_t opening_bytes;                  /* the most that was booked while files and data were opened */
+    uint64_t warm_bytes;                     /* booked when the machine was measured */
+    uint64_t opening_bytes;                  /* the most that a training books until there are plans */
     uint64_t runtime_bytes, unplanned_bytes; /* when that plan was made: held; and what must stay free beside */
     plan_report report;
 } analysis;

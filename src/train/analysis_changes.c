@@ -212,10 +212,12 @@ static levee_status add_if_it_fits(analysis *a, const char *key, const char *giv
     return LEVEE_OK;
 }
 
-/* The largest multiple of `grain` below `own` that fits, by halving; then down from it until a training starts. */
-static levee_status find_number(analysis *a, const char *key, uint32_t own, uint32_t grain, levee_error *error) {
+/* The largest multiple of `grain` below `own` that fits, by halving; then down from it until a training starts.
+ * Multiples up to `none` are not tried, because no training takes them. */
+static levee_status find_number(analysis *a, const char *key, uint32_t own, uint32_t grain, uint32_t none,
+                                levee_error *error) {
     enum { MOST_STEPS_DOWN = 3 };
-    uint32_t low = 0, high = (own + grain - 1) / grain; /* multiples: low fits or is none, high does not */
+    uint32_t low = none, high = (own + grain - 1) / grain; /* multiples: low fits or is none, high does not */
     char given[16];
     levee_status status = LEVEE_OK;
     while (low + 1 < high && status == LEVEE_OK) {
@@ -229,7 +231,7 @@ static levee_status find_number(analysis *a, const char *key, uint32_t own, uint
         *(fits ? &low : &high) = middle;
     }
     bool added = false;
-    for (unsigned down = 0; down < MOST_STEPS_DOWN && low && !added && status == LEVEE_OK; down++, low--) {
+    for (unsigned down = 0; down < MOST_STEPS_DOWN && low > none && !added && status == LEVEE_OK; down++, low--) {
         snprintf(given, sizeof given, "%u", low * grain);
         status = add_if_it_fits(a, key, given, &added, error);
     }
@@ -246,10 +248,11 @@ levee_status analysis_find_nearest(analysis *a, levee_error *error) {
              r->trained_layers > 1 ? ", fewer --num-layers" : "", not_lora ? ", --fine-tune-type lora" : "");
     levee_status status = LEVEE_OK;
     if (a->settings.recompute != RECOMPUTE_AUTO) status = add_if_it_fits(a, "grad-checkpoint", "auto", &fits, error);
-    if (status == LEVEE_OK) status = find_number(a, "max-seq-length", r->longest_tokens + 1, grain, error);
-    if (status == LEVEE_OK && adapter) status = find_number(a, "rank", r->rank, 1, error);
+    if (status == LEVEE_OK)
+        status = find_number(a, "max-seq-length", r->longest_tokens + 1, grain, grain == 1, error);
+    if (status == LEVEE_OK && adapter) status = find_number(a, "rank", r->rank, 1, 0, error);
     if (status == LEVEE_OK && r->trained_layers > 1)
-        status = find_number(a, "num-layers", r->trained_layers, 1, error);
+        status = find_number(a, "num-layers", r->trained_layers, 1, 0, error);
     if (status == LEVEE_OK && not_lora) status = add_if_it_fits(a, "fine-tune-type", "lora", &fits, error);
     if (status == LEVEE_OK && type != FINE_TUNE_HEAD)
         status = add_if_it_fits(a, "fine-tune-type", "head", &fits, error);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "memory/ledger.h"
 #include "model/parameters.h"
 
 static levee_status build_graphs(training *t, levee_error *error) {
@@ -21,6 +22,7 @@ static levee_status build_graphs(training *t, levee_error *error) {
 levee_status training_warm_up(training *t, levee_error *error) {
     levee_status status = session_warm_up(t->model, &t->loss, t->settings.longest_tokens, error);
     if (status == LEVEE_OK) status = session_warm_up(t->model, &t->evaluated, t->settings.longest_tokens, error);
+    t->warm_bytes = ledger_booked(LEVEE_CATEGORY_COUNT);
     if (status == LEVEE_OK) status = session_rates(t->model, &t->rates, error);
     if (status == LEVEE_OK) status = session_measure(t->model, error);
     return status;

@@ -280,6 +280,6 @@ levee_status session_refuse(const session *s, uint64_t smallest_budget_bytes, ui
         error, LEVEE_DOES_NOT_FIT,
         "the job does not fit --memory %s; the smallest budget that does is %.1f MiB. A smaller --max-seq-length "
         "(the longest sequence has %u tokens), a smaller --rank, fewer --num-layers, --fine-tune-type lora "
-        "or --grad-checkpoint auto lower it",
+        "or --grad-checkpoint auto lower it; levee plan says which do, and how far",
         bytes_format(budget, s->budget_bytes), smallest, longest_tokens);
 }

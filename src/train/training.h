@@ -62,6 +62,7 @@ typedef struct training {
     graph loss; /* differentiated */
     graph evaluated;
     machine_rates rates;
+    uint64_t warm_bytes; /* booked when the machine was measured, which takes memory for a moment */
     search_memory searched;
     plan_level levels[PLAN_LEVELS]; /* the largest first */
     uint32_t level_count, level;    /* level: the one in use */
