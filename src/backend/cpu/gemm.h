@@ -71,8 +71,8 @@ levee_status gemm_prepare_reduction(struct gemm *g, const reduction_product *pro
 
 levee_status gemm_prepare_block(struct gemm *g, const block_product *product, levee_error *error);
 
-/* Scratch that a run needs, in bytes (a multiple of 64). Makes the primitives too, for only they know their share; 0
- * when that fails, which gemm_prepare_* then reports. */
+/* Scratch that a run needs, in bytes (a multiple of 64). Makes the primitives too, for only they know their share; when that
+ * fails the number is too small, and every gemm_prepare_* and gemm_settle from then on reports it. */
 uint64_t gemm_rows_scratch(struct gemm *g, const row_product *product);
 uint64_t gemm_reduction_scratch(struct gemm *g, const reduction_product *product);
 uint64_t gemm_block_scratch(struct gemm *g, const block_product *product); /* of each thread */

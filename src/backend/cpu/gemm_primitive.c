@@ -80,6 +80,7 @@ void gemm_clear(struct gemm *g) {
     for (uint32_t i = 0; i < TABLE_SLOTS; i++) primitive_close(&g->table[i]);
     ledger_book(LEVEE_RUNTIME, -(int64_t)g->inside_bytes);
     g->inside_bytes = 0;
+    g->refused = false;
 }
 
 void gemm_close(struct gemm *g) {
@@ -193,9 +194,10 @@ static dnnl_status_t primitive_make(struct gemm *g, primitive *p, const primitiv
 levee_status primitive_prepare(struct gemm *g, const primitive_key *key, levee_error *error) {
     primitive *p = find_slot(g, key);
     if (!p) return error_set(error, LEVEE_INTERNAL, "matrix products: more than %d primitives", (int)TABLE_SLOTS);
-    if (p->run) return LEVEE_OK;
-    dnnl_status_t status = primitive_make(g, p, key);
+    if (p->run && !g->refused) return LEVEE_OK;
+    dnnl_status_t status = g->refused ? dnnl_out_of_memory : primitive_make(g, p, key);
     if (status == dnnl_success) return LEVEE_OK;
+    g->refused = true;
     if (status == dnnl_out_of_memory)
         return error_out_of_memory(error, "a matrix product", (uint64_t)tile_primitive_bytes);
     return error_set(error, LEVEE_INTERNAL, "oneDNN has no product of %u x %u x %u in %s (status %d)", key->m, key->n,
@@ -243,7 +245,8 @@ levee_status primitive_run(const struct gemm *g, const primitive_key *key, unsig
 
 bool gemm_has_bf16(struct gemm *g) {
     primitive_key key = {.m = 32, .n = 32, .k = 32, .type = DTYPE_BF16};
-    return primitive_prepare(g, &key, NULL) == LEVEE_OK;
+    primitive *p = find_slot(g, &key);
+    return p && (p->run || primitive_make(g, p, &key) == dnnl_success);
 }
 
 bool gemm_reads_blocked(struct gemm *g, dtype type) {
@@ -251,9 +254,14 @@ bool gemm_reads_blocked(struct gemm *g, dtype type) {
     if (g->blocked_types[type] == BLOCKED_UNKNOWN) {
         primitive_key key = {.m = 32, .n = 64, .k = 64, .b_blocked = true, .single = true, .type = type};
         primitive *p = find_slot(g, &key);
-        bool there = p && p->run, made = there || (p && primitive_make(g, p, &key) == dnnl_success);
-        g->blocked_types[type] = made && p->is_tile_kernel ? BLOCKED_READ : BLOCKED_NOT_READ;
-        if (made && !there) primitive_close(p);
+        bool there = p && p->run;
+        dnnl_status_t status = !p ? dnnl_unimplemented : there ? dnnl_success : primitive_make(g, p, &key);
+        if (status == dnnl_out_of_memory) { /* not the processor's fault: no other order is to be taken for it */
+            g->refused = true;
+            return false;
+        }
+        g->blocked_types[type] = status == dnnl_success && p->is_tile_kernel ? BLOCKED_READ : BLOCKED_NOT_READ;
+        if (status == dnnl_success && !there) primitive_close(p);
     }
     return g->blocked_types[type] == BLOCKED_READ;
 }
@@ -298,6 +306,7 @@ static levee_status settle(struct gemm *g, primitive *p, const void *zeros, leve
  * it a fault. */
 levee_status gemm_settle(struct gemm *g, uint64_t *inside_bytes, levee_error *error) {
     uint64_t floats = 0;
+    if (g->refused) return error_out_of_memory(error, "a matrix product", (uint64_t)tile_primitive_bytes);
     for (uint32_t i = 0; i < TABLE_SLOTS; i++)
         if (g->table[i].run && !g->table[i].settled && read_floats(&g->table[i].key) > floats)
             floats = read_floats(&g->table[i].key);

@@ -22,6 +22,7 @@ struct gemm {
     struct dnnl_stream **streams; /* one a thread */
     struct primitive *table; /* open addressing */
     enum { BLOCKED_UNKNOWN, BLOCKED_READ, BLOCKED_NOT_READ } blocked_types[DTYPE_COUNT];
+    bool refused;            /* a primitive could not be made: the scratch that was told may be too small, so none runs */
     uint64_t inside_bytes;   /* booked for what oneDNN takes inside a call: the most that any product took */
 };
 
