@@ -57,6 +57,25 @@ expect refuses_a_misshapen_adapter 65 'lora_A' export --model model --adapter-pa
 check leaves_nothing_behind [ ! -e new ] && check leaves_no_part_behind [ ! -e new.partial ]
 expect goes_on_from_mlx 0 'step 1/1' train --model model --data data --iters 1 --rank 4 --scale 2 --num-layers 2 \
     --resume-adapter-file mlx --adapter-path from_mlx
+# An adapter of another scale has the same shapes, so its configuration decides.
+for from in adapter mlx mlx/adapters.safetensors; do
+    expect "refuses_another_scale_of_$(echo $from | tr / _)" 2 'in its scale; it goes on with --fine-tune-type lora --rank 4 --scale 2 --num-layers 2 --keys q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj$' \
+        train --model model --data data --iters 1 --rank 4 --num-layers 2 --resume-adapter-file $from --adapter-path from_mlx2
+done
+expect refuses_other_layers 2 'rank 4 --scale 2 --num-layers 2' train --model model --data data --iters 1 --rank 4 --scale 2 \
+    --num-layers 3 --resume-adapter-file adapter --adapter-path from_mlx2
+expect refuses_other_projections 2 'keys q_proj,k_proj' train --model model --data data --iters 1 --rank 4 --scale 2 \
+    --num-layers 2 --keys q_proj --resume-adapter-file adapter --adapter-path from_mlx2
+expect full_starts_from_no_adapter 2 'is for --fine-tune-type lora and dora' train --model model --data data --iters 1 \
+    --fine-tune-type full --resume-adapter-file adapter --adapter-path from_mlx2
+cp -r adapter first
+tr -d '\n' <adapter/adapter_config.json | sed 's/"layers_to_transform": \[[^]]*\]/"layers_to_transform": [0, 1]/' >first/adapter_config.json
+expect refuses_first_layers 2 'on layers 0 to 1 of 3, but only the last ones train here; merge it' train --model model --data data \
+    --iters 1 --rank 4 --scale 2 --num-layers 2 --resume-adapter-file first --adapter-path from_mlx2
+mkdir bare && cp adapter/adapter_model.safetensors bare/
+expect without_a_configuration_shapes_decide 0 'step 1/1' train --model model --data data --iters 1 --rank 4 --num-layers 2 \
+    --resume-adapter-file bare/adapter_model.safetensors --adapter-path from_bare
+check nothing_was_begun [ ! -e from_mlx2 ]
 expect protects_an_mlx_adapter 2 'holds an mlx-lm adapter' train --model model --data data --iters 1 --rank 4 --num-layers 2 --adapter-path mlx
 # A model of 25 MiB, of which one matrix has 1 MiB.
 "$levee" init wide --hidden-size 256 --intermediate-size 1024 --layers 6 --heads 4 --kv-heads 4
@@ -109,6 +128,19 @@ check base_model_of_the_card grep -qx 'base_model: some/model' named/README.md
 if [ -r "$shared/mlx-lm/lora_config.yaml" ]; then
     sed -e 's|mlx-community/Llama-3.2-1B-Instruct-bf16|some/model|; s|mlx-community/WikiSQL|data|' "$shared/mlx-lm/lora_config.yaml" >lora.yaml
     expect mlx_lm_example_runs 0 'step 2/2' train -c lora.yaml --iters 2
+    # What an earlier training left is tested, and nothing is trained.
+    grep -v '^train:' lora.yaml >bare.yaml && sed 's/^train: true/train: false/; s/^test: false/test: true/' lora.yaml >test.yaml
+    cp adapters/metrics.jsonl before
+    expect train_false_tests 0 '^test loss .*, over 63 tokens of 3 rows' train -c test.yaml
+    tested=$(cat out)
+    check train_false_trains_nothing cmp -s before adapters/metrics.jsonl
+    check it_is_evals_loss [ "$tested" = "$("$levee" eval -c test.yaml)" ]
+    expect without_an_adapter_path_the_model_is_tested 0 '^test loss' train -c test.yaml --adapter-path ''
+    check it_is_the_models_loss [ "$(cat out)" = "$("$levee" eval --model some/model --data data)" ]
+    expect nothing_to_do 2 'train is false and test is too' train -c test.yaml --test false
+    expect train_is_said 0 '^train: false  *# test.yaml:5$' train -c test.yaml --print-config
+    expect train_is_usual 0 '^train: true  *# default$' train -c bare.yaml --print-config
+    expect tests_need_a_split 66 '^levee: --test: data/train.jsonl holds no test.jsonl' train -c test.yaml --data data/train.jsonl
     expect print_config 0 '^learning_rate: 1e-05  *# lora.yaml:38$' train -c lora.yaml --print-config
 else
     skip mlx_lm_example_runs "$shared is missing"

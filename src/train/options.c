@@ -26,6 +26,7 @@ void options_defaults(levee_options *o) {
     memcpy(o->prompt_feature, "prompt", sizeof "prompt");
     memcpy(o->completion_feature, "completion", sizeof "completion");
     memcpy(o->chat_feature, "messages", sizeof "messages");
+    o->train = true;
     o->type = FINE_TUNE_LORA;
     o->num_layers = 16;
     o->batch_size = 4;

@@ -90,6 +90,7 @@ struct levee_options {
     bool mask_prompt;
     bool adapter_path_given;
     char model_name[128]; /* of the hub, when that was given for a copy on this machine; else empty */
+    bool train;           /* false: levee_train trains nothing, and only `test` is done */
     bool test;            /* after training */
     bool print_config;    /* say what is in force, and nothing else */
     bool quiet;           /* print nothing; the run's log has it all the same */
