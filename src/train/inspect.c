@@ -72,8 +72,7 @@ static levee_status open_files(inspection *n, levee_error *error) {
 /* --- for people --- */
 
 static void describe_model(formatter *f, const model_config *c) {
-    uint32_t windowed = 0, biased = 0;
-    for (uint32_t layer = 0; layer < c->layers; layer++) windowed += model_config_window(c, layer) != UINT32_MAX;
+    uint32_t windowed = model_config_windowed_layers(c), biased = 0;
     for (unsigned p = 0; p < PROJECTION_COUNT; p++) biased += c->biased[p];
     format_add(f, "%s: %u layers of %u, %u in the feed-forward part; %u heads of %u, %u for keys and values\n",
                c->family->type, c->layers, c->hidden_size, c->intermediate_size, c->heads, c->head_dim, c->kv_heads);
@@ -115,16 +114,20 @@ static const char *shape_text(char text[TENSOR_RANK * 24], const tensor_view *vi
 
 static void list_tensors(formatter *f, const inspection *n) {
     char shape[TENSOR_RANK * 24], bytes[BYTES_TEXT];
-    int widest = (int)sizeof "tensor" - 1;
+    int widest = (int)sizeof "tensor" - 1, widest_type = (int)sizeof "type" - 1;
     for (uint32_t i = 0; i < n->count; i++) {
         int width = (int)strlen(n->listed[i]->name);
+        int type_width = (int)strlen(dtype_describe(n->listed[i]->type)->name);
         if (width > widest) widest = width;
+        if (type_width > widest_type) widest_type = type_width;
     }
-    format_add(f, "\n%-*s  type  %-18s %12s %12s\n", widest, "tensor", "shape", "parameters", "bytes");
+    format_add(f, "\n%-*s  %-*s  %-18s %12s %12s\n", widest, "tensor", widest_type, "type", "shape", "parameters",
+               "bytes");
     for (uint32_t i = 0; i < n->count; i++) {
         const tensor_view *view = n->listed[i];
-        format_add(f, "%-*s  %-4s  %-18s %12" PRIu64 " %12s\n", widest, view->name, dtype_describe(view->type)->name,
-                   shape_text(shape, view), elements_of(view), bytes_format(bytes, view->bytes));
+        format_add(f, "%-*s  %-*s  %-18s %12" PRIu64 " %12s\n", widest, view->name, widest_type,
+                   dtype_describe(view->type)->name, shape_text(shape, view), elements_of(view),
+                   bytes_format(bytes, view->bytes));
     }
 }
 
