@@ -339,6 +339,29 @@ levee_status adapter_tensors_path(char file[FILE_PATH_BYTES], const char *path, 
     return fits ? LEVEE_OK : error_set(error, LEVEE_USAGE, "%.200s...: the path is too long", path);
 }
 
+static bool has_layer(const adapter_config *config, const model_config *model, const safetensors *tensors,
+                      uint32_t layer) {
+    tensor_declaration wanted;
+    for (unsigned p = 0; p < PROJECTION_COUNT; p++)
+        for (unsigned part = 0; config->targets[p] && part < adapter_parts(config); part++) {
+            adapter_describe(&wanted, config, model, layer, (model_projection)p, (adapter_part)part, config->format);
+            if (safetensors_find(tensors, wanted.name)) return true;
+        }
+    return false;
+}
+
+/* mlx-lm counts layers from the last, and leaves those of which the file has nothing as they are: so an adapter that
+ * ends earlier, PEFT's once, has names for no layers behind it. */
+static void leave_out_last_layers(adapter_config *config, const model_config *model, const safetensors *tensors) {
+    uint32_t first, end;
+    adapter_layers(config, model, &first, &end);
+    uint32_t last = end;
+    while (last > first + 1 && !has_layer(config, model, tensors, last - 1)) last--;
+    if (last == end) return;
+    config->first_layer = first;
+    config->layer_count = last - first;
+}
+
 levee_status adapter_open(safetensors **matrices, adapter_config *config, const model_config *model,
                           const char *directory, levee_error *error) {
     char path[FILE_PATH_BYTES];
@@ -347,6 +370,7 @@ levee_status adapter_open(safetensors **matrices, adapter_config *config, const 
     if (status == LEVEE_OK && !file_join(path, directory, config->format ? mlx_tensors_name : tensors_name))
         status = error_set(error, LEVEE_USAGE, "%.200s...: the path is too long", directory);
     if (status == LEVEE_OK) status = safetensors_open(matrices, path, error);
+    if (status == LEVEE_OK && config->format == ADAPTER_MLX) leave_out_last_layers(config, model, *matrices);
     if (status == LEVEE_OK) status = adapter_check_tensors(config, model, *matrices, path, error);
     if (status == LEVEE_OK) return status;
     safetensors_close(*matrices);
