@@ -119,8 +119,8 @@ demo: $(BUILD)/levee ## train a small model from scratch, fine-tune it inside a 
 test: all $(BUILD)/golden $(BUILD)/held $(BUILD)/neighbour $(BUILD)/program $(BUILD)/http $(TESTS) ## build and run all tests
 	@LEVEE=$(BUILD)/levee GOLDEN=$(BUILD)/golden HELD=$(BUILD)/held NEIGHBOUR=$(BUILD)/neighbour PROGRAM=$(BUILD)/program HTTP=$(BUILD)/http CC='$(CC)' SANITIZE='$(SANITIZE)' tests/run.sh $(TESTS)
 
-interop: $(BUILD)/levee $(BUILD)/http ## needs Python: round trips through PEFT, transformers, gguf and mlx-lm, installed into a throw-away environment
-	@tests/interop/run.sh $(BUILD)/levee
+interop: $(BUILD)/levee $(BUILD)/golden $(BUILD)/http ## needs Python: round trips through PEFT, transformers, gguf and mlx-lm, installed into a throw-away environment
+	@tests/interop/run.sh $(BUILD)/levee $(BUILD)/golden
 	@tests/interop/prometheus.sh $(BUILD)/levee $(BUILD)/http
 
 bench: $(BUILD)/levee ## measure speed and memory by budget, and changes of plan (ten minutes)
