@@ -95,6 +95,8 @@ check no_window_no_word sh -c "! grep -q 'sees' '$work/out' && ! grep -aq slidin
 expect inspect_nothing 66 'holds neither model.safetensors' inspect "$work"
 expect inspect_needs_a_directory 2 'directory of a model or an adapter' inspect
 
+expect init_of_a_word 2 "hidden-size: .wide. does not do; a whole number" init "$work/z" --hidden-size wide
+expect init_of_two 2 "one directory is made" init "$work/z" "$work/zz"
 expect init_unknown_family 2 "family 'gemma' is none of llama, mistral, qwen2, qwen3" init "$work/z" --family gemma
 expect init_window_of_llama 2 'llama has no window' init "$work/z" --window 8
 expect init_odd_heads 2 'must be an even multiple' init "$work/z" --head-dim 7

@@ -72,6 +72,10 @@ cp -r adapter first
 tr -d '\n' <adapter/adapter_config.json | sed 's/"layers_to_transform": \[[^]]*\]/"layers_to_transform": [0, 1]/' >first/adapter_config.json
 expect refuses_first_layers 2 'on layers 0 to 1 of 3, but only the last ones train here; merge it' train --model model --data data \
     --iters 1 --rank 4 --scale 2 --num-layers 2 --resume-adapter-file first --adapter-path from_mlx2
+expect nothing_to_start_from 66 '^levee: --resume-adapter-file: nowhere: is not there' train --model model --data data --iters 1 \
+    --resume-adapter-file nowhere --adapter-path from_mlx2
+expect no_adapter_to_start_from 66 'model: holds neither adapter_model.safetensors nor adapters.safetensors' train --model model \
+    --data data --iters 1 --resume-adapter-file model --adapter-path from_mlx2
 mkdir bare && cp adapter/adapter_model.safetensors bare/
 expect without_a_configuration_shapes_decide 0 'step 1/1' train --model model --data data --iters 1 --rank 4 --num-layers 2 \
     --resume-adapter-file bare/adapter_model.safetensors --adapter-path from_bare

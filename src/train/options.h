@@ -147,6 +147,9 @@ void options_defaults(levee_options *o);
  * what would. */
 levee_status options_set(levee_options *o, const char *key, const char *value, levee_error *error);
 
+/* Whether the value of that key may be a list, in YAML; true for a key that options_set refuses itself. */
+bool options_may_be_list(const char *key);
+
 /* From here on, lines are those of this file. */
 void options_name_file(levee_options *o, const char *path);
 
