@@ -83,7 +83,7 @@ header='{"position_ids":{"dtype":"I64","shape":[1,2],"data_offsets":[0,16]},"mod
 mkdir "$work/types"; cp "$work/llama"/*.json "$work/types"
 { printf "\\$(printf %03o ${#header})\\0\\0\\0\\0\\0\\0\\0%s" "$header"; printf 0123456789abcdefxyz; } >"$work/types/model.safetensors"
 expect inspect_other_types 0 '^position_ids  *i64  *\[1, 2\]  *2  *16 B$' inspect "$work/types"
-check inspect_counts_them grep -q '^2 tensors, 5 parameters, 19 B; i64: 2 in 1; u8: 3 in 1$' "$work/out"
+check inspect_counts_them grep -q '^2 tensors, 5 parameters, 19 B; u8: 3 in 1; i64: 2 in 1$' "$work/out"
 expect other_types_do_not_train 65 'tensor model.embed_tokens.weight has type u8; only f32, f16 and bf16' eval --model "$work/types" --data "$work/train.jsonl"
 
 expect gguf_of_a_window 0 'in 2 of 2 layers a token sees 9 tokens back; llama.cpp lets it see all' export --model "$work/mistral" --format gguf --save-path "$work/window.gguf"

@@ -44,6 +44,17 @@ for type in f32 f16 bf16 q8_0 q4_0; do
     expect "exports_gguf_$type" 0 'for llama.cpp' export --model model --adapter-path adapter --format gguf --outtype $type --save-path $type.gguf
 done
 check smaller_types_are_smaller [ "$(wc -c <q4_0.gguf)" -lt "$(wc -c <q8_0.gguf)" ]
+# Each result can be looked at.
+expect inspects_mlx_adapters 0 'LoRA of rank 4, alpha 8, dropout 0, on .* of the last 2 layers' inspect mlx
+check mlx_tensors_are_listed grep -q '^model.layers.2.mlp.up_proj.lora_b  *f32  *\[4, 96\]' out
+expect inspects_mlx_adapters_as_json 0 '"format":"mlx","layers":null,"last_layers":2' inspect mlx --json
+expect inspects_files 0 '^model.layers.0.mlp.up_proj.weight  *f32  *\[96, 64\]' inspect merged/model.safetensors
+expect inspects_gguf 0 '^GGUF of architecture llama, named model: 258 tokens, 3 layers, 64 wide' inspect q4_0.gguf
+check gguf_tensors_are_listed grep -Eq '^blk.2.ffn_up.weight +q4_0 +\[96, 64\] +6144 +3.4 KiB$' out
+check gguf_types_are_counted grep -Eq 'q8_0: 16512 in 1' out
+head -c 1000 q4_0.gguf >cut.gguf
+expect inspect_of_a_cut_file 65 'cut.gguf: byte [0-9]*: the file is cut off' inspect cut.gguf
+expect inspect_of_nothing 66 'nowhere: is not there; inspect takes' inspect nowhere
 expect refuses_an_existing_target 2 'merged: is there already' export --model model --adapter-path adapter --save-path merged
 expect refuses_an_existing_file 2 'f16.gguf: is there already' export --model model --format gguf --save-path f16.gguf
 expect needs_a_target 2 'save-path is needed' export --model model

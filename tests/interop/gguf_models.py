@@ -141,6 +141,14 @@ def differences(path, family, config, weights, outtype):
     return wrong
 
 
+def listed_otherwise(path):
+    """Whether levee inspect sees another file than gguf does."""
+    inspected = {t["name"]: (t["dtype"], t["shape"], t["parameters"], t["bytes"]) for t in json.loads(run("inspect", path, "--json"))["tensors"]}
+    read = {t.name: (t.tensor_type.name.lower(), [int(n) for n in t.shape[::-1]], int(t.n_elements), int(t.n_bytes))
+            for t in GGUFReader(path).tensors}
+    return ["levee inspect lists otherwise"] if inspected != read else []
+
+
 def windows(config):
     """Of each layer: None where it sees all."""
     layers = config["num_hidden_layers"]
@@ -159,7 +167,7 @@ def main():
         for outtype in OUTTYPES:
             path = f"{name}.{outtype}.gguf"
             run("export", "--model", name, "--format", "gguf", "--outtype", outtype, "--save-path", path)
-            wrong = differences(path, family, config, weights, outtype)
+            wrong = differences(path, family, config, weights, outtype) + listed_otherwise(path)
             tensors += len(weights)
             if wrong:
                 print(f"[  FAILED  ] {name} ({family}, {outtype}): {'; '.join(wrong[:5])}", flush=True)
