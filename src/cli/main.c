@@ -30,7 +30,7 @@ static const struct {
     {"eval", levee_eval, "loss and perplexity on the test split", NULL},
     {"export", levee_export, "write a result for other programs: merged, or the adapter alone", NULL},
     {"generate", levee_generate, "continue a prompt", NULL},
-    {"inspect", levee_inspect, "list the tensors of a model or an adapter: levee inspect DIR", "model"},
+    {"inspect", levee_inspect, "list the tensors of a model or an adapter: levee inspect DIR or FILE", "model"},
     {"tokenize", levee_tokenize, "show rows as a training reads them: levee tokenize --model DIR FILE.jsonl", "data"},
 };
 
