@@ -61,20 +61,13 @@ static void describes_types(void **state) {
         dtype type;
         const char *name, *stored;
         uint64_t bytes;
-    } cases[] = {{DTYPE_F32, "f32", "F32", 28},
-                 {DTYPE_F16, "f16", "F16", 14},
-                 {DTYPE_BF16, "bf16", "BF16", 14},
-                 {DTYPE_I32, "i32", "I32", 28},
-                 {DTYPE_F64, "f64", "F64", 56},
-                 {DTYPE_I64, "i64", "I64", 56},
-                 {DTYPE_I16, "i16", "I16", 14},
-                 {DTYPE_I8, "i8", "I8", 7},
-                 {DTYPE_U64, "u64", "U64", 56},
-                 {DTYPE_U32, "u32", "U32", 28},
-                 {DTYPE_U16, "u16", "U16", 14},
-                 {DTYPE_U8, "u8", "U8", 7},
-                 {DTYPE_BOOL, "bool", "BOOL", 7},
-                 {DTYPE_F8_E4M3, "f8_e4m3", "F8_E4M3", 7},
+    } cases[] = {{DTYPE_F32, "f32", "F32", 28},           {DTYPE_F16, "f16", "F16", 14},
+                 {DTYPE_BF16, "bf16", "BF16", 14},        {DTYPE_I32, "i32", "I32", 28},
+                 {DTYPE_F64, "f64", "F64", 56},           {DTYPE_I64, "i64", "I64", 56},
+                 {DTYPE_I16, "i16", "I16", 14},           {DTYPE_I8, "i8", "I8", 7},
+                 {DTYPE_U64, "u64", "U64", 56},           {DTYPE_U32, "u32", "U32", 28},
+                 {DTYPE_U16, "u16", "U16", 14},           {DTYPE_U8, "u8", "U8", 7},
+                 {DTYPE_BOOL, "bool", "BOOL", 7},         {DTYPE_F8_E4M3, "f8_e4m3", "F8_E4M3", 7},
                  {DTYPE_F8_E5M2, "f8_e5m2", "F8_E5M2", 7}};
     assert_int_equal(sizeof cases / sizeof *cases, DTYPE_COUNT);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -1,4 +1,5 @@
-/* GGUF's header as it is read: what a file has is found, and what does not hold together is refused with its place. */
+/* GGUF's header as it is read: what a file has is found, and what does not hold together is refused with its place.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -46,7 +47,8 @@ static void add_entry(bytes *b, const char *key, uint32_t type, const void *valu
     add(b, value, count);
 }
 
-static void add_tensor(bytes *b, const char *name, uint32_t rank, const uint64_t *shape, uint32_t type, uint64_t offset) {
+static void add_tensor(bytes *b, const char *name, uint32_t rank, const uint64_t *shape, uint32_t type,
+                       uint64_t offset) {
     add_text(b, name);
     add_u32(b, rank);
     for (uint32_t d = 0; d < rank; d++) add_u64(b, shape[d]);
@@ -172,7 +174,8 @@ static void refuses_bad_files(void **state) {
         {"huge beside none", "x", 3, none, 0, 0, "a shape overflows"},
         {"dimensions", "x", 5, five, 0, 0, "more than 4 dimensions"},
         {"name", "x\x1b[2J", 1, one, 0, 0, "a name that is not printable ASCII"},
-        {"long name", "0123456789012345678901234567890123456789012345678901234567890123", 1, one, 0, 0, "more than 63 bytes"},
+        {"long name", "0123456789012345678901234567890123456789012345678901234567890123", 1, one, 0, 0,
+         "more than 63 bytes"},
         {"odd place", "x", 1, one, 0, 8, "tensor x: its data are not aligned"},
         {"past the end", "x", 1, one, 0, 64, "tensor x: its data lie past the end of the file"},
         {"far past the end", "x", 1, one, 0, UINT64_MAX - 31, "tensor x: its data lie past the end of the file"},
@@ -188,7 +191,8 @@ static void refuses_bad_files(void **state) {
         add_tensor(&b, "x", 1, odd, 0, 0); /* 132 bytes */
         add_tensor(&b, twice ? "x" : "y", 1, one, 0, twice ? 160 : 128);
         add_data(&b, 32, 200);
-        expect_bad(*state, "two", &b, twice ? "tensor x: is there twice" : "tensor y: its data overlap another tensor's");
+        expect_bad(*state, "two", &b,
+                   twice ? "tensor x: is there twice" : "tensor y: its data overlap another tensor's");
     }
     /* Cut anywhere, it is refused or, from where the header and all data are there, whole. */
     bytes whole;

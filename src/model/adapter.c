@@ -440,9 +440,9 @@ levee_status adapter_check_start(const char *path, const adapter_config *wanted,
     char directory[FILE_PATH_BYTES], file[FILE_PATH_BYTES], keys[PROJECTION_COUNT * 16] = "";
     levee_status status = adapter_tensors_path(file, path, error);
     if (status == LEVEE_OK && !file_exists(file))
-        status = error_set(error, LEVEE_MISSING_INPUT, file_is_directory(path) ? "%s: holds neither %s nor %s"
-                                                                               : "%s: is not there",
-                           path, tensors_name, mlx_tensors_name);
+        status = error_set(error, LEVEE_MISSING_INPUT,
+                           file_is_directory(path) ? "%s: holds neither %s nor %s" : "%s: is not there", path,
+                           tensors_name, mlx_tensors_name);
     if (status != LEVEE_OK) return error_context(error, "--resume-adapter-file");
     if (!directory_of(directory, path) || !file_join(file, directory, config_name) || !file_exists(file))
         return LEVEE_OK;

@@ -78,8 +78,8 @@ bool adapter_find(adapter_tensor *t, const safetensors *tensors, const char *pef
 void adapter_decode(const adapter_tensor *t, float *values);
 
 /* Refuses (LEVEE_USAGE) to go on from the adapter at `path`, a directory or a safetensors file, when it is not there
- * (LEVEE_MISSING_INPUT) or its configuration is not `wanted`, and says which options it asks for: shapes alone tell nothing of its scale. Without a configuration
- * beside the file nothing is known, and nothing refused. */
+ * (LEVEE_MISSING_INPUT) or its configuration is not `wanted`, and says which options it asks for: shapes alone tell
+ * nothing of its scale. Without a configuration beside the file nothing is known, and nothing refused. */
 levee_status adapter_check_start(const char *path, const adapter_config *wanted, const model_config *model,
                                  levee_error *error);
 

@@ -86,8 +86,8 @@ static dtype check_tensor(builder *b, const char *name, uint64_t rows, uint64_t 
     /* Its type first: a quantised tensor has another shape too. */
     if (!dtype_is_weight(view->type)) {
         if (g->failure.status == LEVEE_OK)
-            error_set(&g->failure, LEVEE_BAD_DATA, "tensor %s has type %s; only f32, f16 and bf16 weights are read", name,
-                      dtype_describe(view->type)->name);
+            error_set(&g->failure, LEVEE_BAD_DATA, "tensor %s has type %s; only f32, f16 and bf16 weights are read",
+                      name, dtype_describe(view->type)->name);
         return DTYPE_F32;
     }
     bool matches = rows == 1 ? view->rank == 1 && view->shape[0] == cols

@@ -198,7 +198,8 @@ static levee_status read_tensors(gguf_file *g, cursor *c, uint64_t count, const 
     if (c->problem) return refuse(path, c, error);
     g->tensors = ledger_alloc_array(LEVEE_RUNTIME, count + 1, sizeof *g->tensors);
     if (!g->tensors) return error_out_of_memory(error, path, (count + 1) * sizeof *g->tensors);
-    for (g->count = 0; g->count < count && !c->problem; g->count += !c->problem) take_tensor(c, &g->tensors[g->count]);
+    for (g->count = 0; g->count < count && !c->problem; g->count += !c->problem)
+        take_tensor(c, &g->tensors[g->count]);
     if (c->problem) return refuse(path, c, error);
     gguf_file_number(g, "general.alignment", &alignment);
     if (!alignment || alignment > MOST_ALIGNMENT || alignment & (alignment - 1))
@@ -206,15 +207,15 @@ static levee_status read_tensors(gguf_file *g, cursor *c, uint64_t count, const 
                          (unsigned long long)alignment);
     uint64_t start = (c->at + alignment - 1) / alignment * alignment;
     problem = check_tensors(g, start < c->bytes ? c->bytes - start : 0, alignment, &name);
-    return problem ? error_set(error, LEVEE_BAD_DATA, "%s: tensor %s: %s; fetch or export it again", path, name, problem)
-                   : LEVEE_OK;
+    return problem
+               ? error_set(error, LEVEE_BAD_DATA, "%s: tensor %s: %s; fetch or export it again", path, name, problem)
+               : LEVEE_OK;
 }
 
 static levee_status read_header(gguf_file *g, const char *path, levee_error *error) {
     cursor c = {.data = g->mapping.data, .bytes = g->mapping.bytes};
     const unsigned char *magic = take(&c, 4);
-    if (!magic || memcmp(magic, "GGUF", 4))
-        return error_set(error, LEVEE_BAD_DATA, "%s: is no GGUF file", path);
+    if (!magic || memcmp(magic, "GGUF", 4)) return error_set(error, LEVEE_BAD_DATA, "%s: is no GGUF file", path);
     uint64_t version = take_number(&c, 4);
     if (!c.problem && (version < OLDEST_VERSION || version > NEWEST_VERSION))
         return error_set(error, LEVEE_BAD_DATA, "%s: version %llu of GGUF is not read; 2 and 3 are", path,

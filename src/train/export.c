@@ -72,10 +72,11 @@ static void tell_of_window(const run *r) {
     const model_config *c = &r->model.config;
     uint32_t windowed = model_config_windowed_layers(c);
     if (r->options->export.format != EXPORT_GGUF || !windowed || c->window >= c->max_positions) return;
-    run_print(r,
-              "in %u of %u layers a token sees %u tokens back; llama.cpp lets it see all, so that texts of more than %u "
-              "tokens are computed otherwise there",
-              windowed, c->layers, c->window, c->window);
+    run_print(
+        r,
+        "in %u of %u layers a token sees %u tokens back; llama.cpp lets it see all, so that texts of more than %u "
+        "tokens are computed otherwise there",
+        windowed, c->layers, c->window, c->window);
 }
 
 levee_status levee_export(const levee_options *options, levee_print *print, void *context, levee_error *error) {

@@ -73,7 +73,7 @@ static levee_status make_list(inspection *n, levee_error *error) {
             continue;
         }
         const tensor_view *t = safetensors_at(n->tensors, n->count);
-        n->listed[n->count] = (listed_tensor){t->name,  dtype_describe(t->type)->name,           t->rank,
+        n->listed[n->count] = (listed_tensor){t->name,  dtype_describe(t->type)->name,      t->rank,
                                               t->shape, t->bytes / dtype_bytes(t->type, 1), t->bytes};
     }
     qsort(n->listed, n->count, sizeof *n->listed, compare_listed);
@@ -94,10 +94,11 @@ static levee_status open_file(inspection *n, levee_error *error) {
 static levee_status open_files(inspection *n, levee_error *error) {
     char path[FILE_PATH_BYTES];
     if (!file_exists(n->path))
-        return error_set(error, LEVEE_MISSING_INPUT,
-                         "%s: is not there; inspect takes the directory of a model or an adapter, or a .safetensors or "
-                         ".gguf file",
-                         n->path);
+        return error_set(
+            error, LEVEE_MISSING_INPUT,
+            "%s: is not there; inspect takes the directory of a model or an adapter, or a .safetensors or "
+            ".gguf file",
+            n->path);
     if (!file_is_directory(n->path)) return open_file(n, error);
     levee_status status = adapter_tensors_path(path, n->path, error);
     if (status != LEVEE_OK) return status;

@@ -102,9 +102,11 @@ static void canonical_key(char key[128], const char *written, optimizer_choice *
 
 /* What else an option is called where people come from. */
 static void replace_peer_name(char key[128]) {
-    static const char *const names[][2] = {
-        {"lora_rank", "rank"}, {"lora_r", "rank"}, {"quantize", "outtype"}, {"temperature", "temp"},
-        {"lora_alpha", "alpha"}};
+    static const char *const names[][2] = {{"lora_rank", "rank"},
+                                           {"lora_r", "rank"},
+                                           {"quantize", "outtype"},
+                                           {"temperature", "temp"},
+                                           {"lora_alpha", "alpha"}};
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(key, names[i][0])) snprintf(key, 128, "%s", names[i][1]);
 }
@@ -173,8 +175,8 @@ static levee_status set_number(levee_options *o, const option *d, const char *gi
     return LEVEE_OK;
 }
 
-/* The place of a word among words separated by |, in whatever case, since AdamW and Q8_0 are written so; -1 when it is
- * none of them. */
+/* The place of a word among words separated by |, in whatever case, since AdamW and Q8_0 are written so; -1 when it
+ * is none of them. */
 static int choice_index(const char *words, const char *given) {
     size_t length = strlen(given);
     for (int i = 0; words; i++) {
@@ -358,8 +360,8 @@ bool options_may_be_list(const char *key) {
     replace_peer_name(canonical);
     const option *d = find_option(canonical);
     if (!d) return true;
-    return d->kind == OPTION_KEYS || d->kind == OPTION_BETAS || d->kind == OPTION_ARGUMENTS || d->kind == OPTION_MAP ||
-           d->kind == OPTION_IGNORED || d->kind == OPTION_REFUSED;
+    return d->kind == OPTION_KEYS || d->kind == OPTION_BETAS || d->kind == OPTION_ARGUMENTS ||
+           d->kind == OPTION_MAP || d->kind == OPTION_IGNORED || d->kind == OPTION_REFUSED;
 }
 
 levee_status options_set(levee_options *o, const char *key, const char *given, levee_error *error) {

@@ -153,7 +153,8 @@ const option options_table[] = {
      "directory as data; fields keep their names by text_feature, prompt_feature, completion_feature and "
      "chat_feature",
      NULL},
-    {"alpha", OPTION_REFUSED, 0, 0, 0, "is not used, by mlx-lm neither; scale is, which is alpha / rank: give that, and leave alpha out", NULL},
+    {"alpha", OPTION_REFUSED, 0, 0, 0,
+     "is not used, by mlx-lm neither; scale is, which is alpha / rank: give that, and leave alpha out", NULL},
     {"device_memory", OPTION_REFUSED, 0, 0, 0,
      "there is no device backend yet, so nothing can be planned for a device; --memory is the host's budget", NULL},
     {NULL, OPTION_IGNORED, 0, 0, 0, NULL, NULL},

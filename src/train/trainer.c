@@ -80,9 +80,10 @@ static levee_status check_start(const trainer *t, levee_error *error) {
     const levee_options *o = t->common.options;
     if (!*o->resume_adapter_file || t->place.goes_on) return LEVEE_OK;
     if (!fine_tune_is_adapter(o->type))
-        return error_set(error, LEVEE_USAGE,
-                         "--resume-adapter-file is for --fine-tune-type lora and dora; levee export merges an adapter "
-                         "into a model that can be trained further");
+        return error_set(
+            error, LEVEE_USAGE,
+            "--resume-adapter-file is for --fine-tune-type lora and dora; levee export merges an adapter "
+            "into a model that can be trained further");
     adapter_config config = adapter_of(t);
     return adapter_check_start(o->resume_adapter_file, &config, &t->common.model.config, error);
 }

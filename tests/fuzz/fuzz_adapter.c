@@ -1,6 +1,6 @@
-/* adapter_config.json: what is accepted is within its bounds, and PEFT's is the same again when written and read. With
- * the tensors that it asks for on a small model, an adapter of either format opens, becomes one of the other, and comes
- * back as it was, to the byte. */
+/* adapter_config.json: what is accepted is within its bounds, and PEFT's is the same again when written and read.
+ * With the tensors that it asks for on a small model, an adapter of either format opens, becomes one of the other,
+ * and comes back as it was, to the byte. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,7 +24,8 @@ static char turned[FILE_PATH_BYTES], back[FILE_PATH_BYTES];
 
 void fuzz_prepare(void) {
     model.family = family_find("llama");
-    harness_require(file_join(turned, harness_directory(), "turned") && file_join(back, harness_directory(), "back") &&
+    harness_require(file_join(turned, harness_directory(), "turned") &&
+                        file_join(back, harness_directory(), "back") &&
                         file_make_directory(turned, NULL) == LEVEE_OK && file_make_directory(back, NULL) == LEVEE_OK,
                     "the directories cannot be made");
 }
@@ -40,7 +41,9 @@ static void check_adapter(const adapter_config *c) {
     harness_require(strnlen(c->base_model, sizeof c->base_model) < sizeof c->base_model, "the base has no end");
 }
 
-static uint64_t elements_of(const tensor_declaration *t) { return t->rank == 1 ? t->shape[0] : t->shape[0] * t->shape[1]; }
+static uint64_t elements_of(const tensor_declaration *t) {
+    return t->rank == 1 ? t->shape[0] : t->shape[0] * t->shape[1];
+}
 
 static void describe(const void *context, uint32_t index, tensor_declaration *tensor) {
     *tensor = ((const tensor_declaration *)context)[index];
@@ -53,7 +56,8 @@ static uint32_t declare(const adapter_config *c, tensor_declaration tensors[MOST
     for (uint32_t layer = first; layer < end; layer++)
         for (unsigned p = 0; p < PROJECTION_COUNT; p++)
             for (unsigned part = 0; c->targets[p] && part < adapter_parts(c); part++)
-                adapter_describe(&tensors[count++], c, &model, layer, (model_projection)p, (adapter_part)part, c->format);
+                adapter_describe(&tensors[count++], c, &model, layer, (model_projection)p, (adapter_part)part,
+                                 c->format);
     return count;
 }
 
@@ -68,7 +72,8 @@ static bool write_tensors(const adapter_config *c) {
     for (uint32_t i = 0; i < count; i++) elements += elements_of(&tensors[i]);
     harness_require(elements <= MOST_VALUES, "the adapter is larger than its model allows");
     for (uint64_t i = 0; i < elements; i++) values[i] = (float)i;
-    file_join(path, harness_directory(), c->format == ADAPTER_MLX ? "adapters.safetensors" : "adapter_model.safetensors");
+    file_join(path, harness_directory(),
+              c->format == ADAPTER_MLX ? "adapters.safetensors" : "adapter_model.safetensors");
     levee_status status = file_writer_open(&w, path, &error);
     if (status == LEVEE_OK) status = safetensors_write_header(&w, describe, tensors, count, &error);
     if (status == LEVEE_OK) status = file_writer_write(&w, values, elements * sizeof *values, &error);

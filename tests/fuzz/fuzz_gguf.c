@@ -12,7 +12,8 @@ void fuzz_prepare(void) {}
 static volatile unsigned sum;
 
 static void check_file(const gguf_file *g, size_t file_bytes) {
-    static const char *const keys[] = {"general.architecture", "general.alignment", "llama.block_count", "list", "text", "a", ""};
+    static const char *const keys[] = {
+        "general.architecture", "general.alignment", "llama.block_count", "list", "text", "a", ""};
     uint64_t end = 0;
     for (uint32_t i = 0; i < gguf_file_count(g); i++) {
         const gguf_view *t = gguf_file_at(g, i);
