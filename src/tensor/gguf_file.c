@@ -262,10 +262,10 @@ bool gguf_file_number(const gguf_file *g, const char *key, uint64_t *number) {
     /* u8, i8, u16, i16, u32, i32, u64, i64: the even ones below 10 and 10 have no sign. */
     entry e;
     if (!find_entry(g, key, &e) || (e.type > 5 && e.type != 10 && e.type != 11)) return false;
-    unsigned bytes = value_bytes[e.type];
+    unsigned bytes = value_bytes[e.type]; /* never 0 for these */
     uint64_t value = 0;
     for (unsigned i = bytes; i-- > 0;) value = value << 8 | e.value[i];
-    if (e.type % 2 && value >> (8 * bytes - 1)) return false; /* negative */
+    if (!bytes || (e.type % 2 && e.value[bytes - 1] >= 128)) return false; /* negative */
     *number = value;
     return true;
 }
