@@ -119,8 +119,8 @@ demo: $(BUILD)/levee ## train a small model from scratch, fine-tune it inside a 
 test: all $(BUILD)/golden $(BUILD)/held $(BUILD)/neighbour $(BUILD)/program $(BUILD)/http $(BUILD)/bench/scaling_plot $(TESTS) ## build and run all tests
 	@LEVEE=$(BUILD)/levee GOLDEN=$(BUILD)/golden HELD=$(BUILD)/held NEIGHBOUR=$(BUILD)/neighbour PROGRAM=$(BUILD)/program HTTP=$(BUILD)/http PLOT=$(BUILD)/bench/scaling_plot CC='$(CC)' SANITIZE='$(SANITIZE)' tests/run.sh $(TESTS)
 
-interop: $(BUILD)/levee $(BUILD)/http ## needs Python: round trips through PEFT, transformers, gguf and mlx-lm, installed into a throw-away environment
-	@tests/interop/run.sh $(BUILD)/levee
+interop: $(BUILD)/levee $(BUILD)/golden $(BUILD)/http ## needs Python: round trips through PEFT, transformers, gguf and mlx-lm, installed into a throw-away environment
+	@tests/interop/run.sh $(BUILD)/levee $(BUILD)/golden
 	@tests/interop/prometheus.sh $(BUILD)/levee $(BUILD)/http
 
 bench: $(BUILD)/levee $(BUILD)/held ## run Levee beside PyTorch with PEFT and mlx-lm, which it installs (an hour or two; bench/peers.sh says how to have less; MODEL=DIR ROUNDS=2)

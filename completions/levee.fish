@@ -85,6 +85,7 @@ complete -c levee -l print-config -n '__fish_seen_subcommand_from train'
 complete -c levee -n '__fish_seen_subcommand_from train' -l quiet -d 'print nothing but errors'
 complete -c levee -n '__fish_seen_subcommand_from train' -l web -d 'show the run on a page'
 complete -c levee -n '__fish_seen_subcommand_from top' -l once -d 'print one frame'
+complete -c levee -l train -d 'false, with --test: only test what is in --adapter-path'
 complete -c levee -l test -d 'after training, the loss on the test split'
 complete -c levee -l lr-schedule.name -r
 complete -c levee -l lr-schedule.warmup -r

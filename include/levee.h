@@ -185,8 +185,8 @@ levee_status levee_export(const levee_options *options, levee_print *print, void
  * cannot be used gives {"error": "..."} in its place, and LEVEE_BAD_DATA at the end. */
 levee_status levee_tokenize(const levee_options *options, levee_print *print, void *context, levee_error *error);
 
-/* Says what is in the files of a model or an adapter (option model: its directory): each tensor with type, shape,
- * parameters and bytes, their sums, and what the configuration says; or (option json) one JSON object. Reads headers
+/* Says what is in the files of a model or an adapter (option model: its directory), or in one .safetensors or .gguf
+ * file: each tensor with type, shape, parameters and bytes, their sums, and what the configuration says; or (option json) one JSON object. Reads headers
  * only. A configuration that cannot be used is told of, and the tensors are shown all the same. */
 levee_status levee_inspect(const levee_options *options, levee_print *print, void *context, levee_error *error);
 

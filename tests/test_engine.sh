@@ -155,7 +155,7 @@ expect no_data_here 66 'none' "$levee" train --model "$work/model" --data "$work
 check nothing_overwritten [ "$before" = "$(sum "$work/lora"; sum "$work/full")" ]
 cp -r "$work/lora" "$work/broken"; head -c 2000 "$work/lora/adapter_model.safetensors" >"$work/broken/adapter_model.safetensors"
 expect broken_adapter 65 'adapter_model.safetensors' "$levee" eval --model "$work/model" --adapter-path "$work/broken" --data "$work/train.jsonl"
-expect resume_from_a_broken_adapter 65 'broken' train --resume-adapter-file "$work/broken" --iters 1 --adapter-path "$work/y"
+expect resume_from_a_broken_adapter 65 'broken' train --scale 2 --resume-adapter-file "$work/broken" --iters 1 --adapter-path "$work/y"
 "$levee" init "$work/large" --hidden-size 96 --intermediate-size 160 --layers 2 --heads 4 --kv-heads 2
 expect adapter_of_another_model 65 'another shape or model' "$levee" eval --model "$work/large" --adapter-path "$work/lora" --data "$work/train.jsonl"
 expect no_adapter 66 'adapter_config.json' "$levee" eval --model "$work/model" --adapter-path "$work/none" --data "$work/train.jsonl"

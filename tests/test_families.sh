@@ -59,9 +59,9 @@ done
     expect dora_is_no_lora 2 'DoRA of rank 8, this run.s is LoRA' train $(of llama lora --adapter-path "$work/llama-dora") --resume auto
     rm -rf "$work/llama-dora/checkpoints"
     expect lora_over_dora 2 'DoRA of rank 8, this run.s is LoRA' train $(of llama lora --adapter-path "$work/llama-dora")
-    expect dora_from_lora 65 'lora_magnitude_vector is missing' train \
+    expect dora_from_lora 2 'it goes on with --fine-tune-type lora --rank 8' train \
         $(of llama dora --iters 1 --adapter-path "$work/x" --resume-adapter-file "$work/llama-lora")
-    expect dora_from_dora 0 '' train $(of llama dora --iters 1 --adapter-path "$work/y" --resume-adapter-file "$work/llama-dora")
+    expect dora_from_dora 0 '' train $(of llama dora --iters 1 --scale 2 --adapter-path "$work/y" --resume-adapter-file "$work/llama-dora")
 }
 check peft_reads_it_as_dora grep -q '"use_dora": true' "$work/qwen3-dora/adapter_config.json"
 
@@ -78,9 +78,25 @@ fi
 mkdir "$work/odd"; cp "$work/llama/model.safetensors" "$work/odd"; echo '{"model_type": "mamba"}' >"$work/odd/config.json"
 expect inspect_unknown_family 0 "'mamba' is not supported; supported: llama, mistral, qwen2, qwen3" inspect "$work/odd"
 check inspect_shows_it_all_the_same grep -q '^model.norm.weight' "$work/out"
+# Types that no weight has are shown, and a model of them is refused by the name of the type.
+header='{"position_ids":{"dtype":"I64","shape":[1,2],"data_offsets":[0,16]},"model.embed_tokens.weight":{"dtype":"U8","shape":[3],"data_offsets":[16,19]}}'
+mkdir "$work/types"; cp "$work/llama"/*.json "$work/types"
+{ printf "\\$(printf %03o ${#header})\\0\\0\\0\\0\\0\\0\\0%s" "$header"; printf 0123456789abcdefxyz; } >"$work/types/model.safetensors"
+expect inspect_other_types 0 '^position_ids  *i64  *\[1, 2\]  *2  *16 B$' inspect "$work/types"
+check inspect_counts_them grep -q '^2 tensors, 5 parameters, 19 B; u8: 3 in 1; i64: 2 in 1$' "$work/out"
+expect other_types_do_not_train 65 'tensor model.embed_tokens.weight has type u8; only f32, f16 and bf16' eval --model "$work/types" --data "$work/train.jsonl"
+
+expect gguf_of_a_window 0 'in 2 of 2 layers a token sees 9 tokens back; llama.cpp lets it see all' export --model "$work/mistral" --format gguf --save-path "$work/window.gguf"
+check window_is_in_the_file grep -aq llama.attention.sliding_window "$work/window.gguf"
+expect gguf_of_half_a_window 0 'in 1 of 2 layers a token sees 9' export --model "$work/qwen2" --format gguf --save-path "$work/half.gguf"
+check one_window_for_all_is_not_said sh -c "! grep -aq attention.sliding_window '$work/half.gguf'"
+run export --model "$work/llama" --format gguf --save-path "$work/none.gguf" >"$work/out" 2>&1
+check no_window_no_word sh -c "! grep -q 'sees' '$work/out' && ! grep -aq sliding_window '$work/none.gguf'"
 expect inspect_nothing 66 'holds neither model.safetensors' inspect "$work"
 expect inspect_needs_a_directory 2 'directory of a model or an adapter' inspect
 
+expect init_of_a_word 2 "hidden-size: .wide. does not do; a whole number" init "$work/z" --hidden-size wide
+expect init_of_two 2 "one directory is made" init "$work/z" "$work/zz"
 expect init_unknown_family 2 "family 'gemma' is none of llama, mistral, qwen2, qwen3" init "$work/z" --family gemma
 expect init_window_of_llama 2 'llama has no window' init "$work/z" --window 8
 expect init_odd_heads 2 'must be an even multiple' init "$work/z" --head-dim 7

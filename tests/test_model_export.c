@@ -163,27 +163,33 @@ static void assert_same_file(const char *a, const char *b) {
     free(other);
 }
 
+/* Converts the adapter to the format of mlx-lm, and that to PEFT's. */
+static void turn_and_back(const fixture *f, const model_config *model, const char *const places[3]) {
+    static const adapter_format order[] = {ADAPTER_MLX, ADAPTER_PEFT};
+    levee_error error;
+    safetensors *matrices;
+    adapter_config read;
+    for (unsigned i = 0; i < 2; i++) {
+        scratch_expect("open", LEVEE_OK, "", adapter_open(&matrices, &read, model, in(f, places[i]), &error), &error);
+        assert_int_equal(read.format, i ? ADAPTER_MLX : ADAPTER_PEFT);
+        assert_int_equal(file_make_directory(in(f, places[i + 1]), NULL), LEVEE_OK);
+        scratch_expect("convert", LEVEE_OK, "",
+                       adapter_convert(&read, matrices, model, order[i], in(f, places[i + 1]), &error), &error);
+        safetensors_close(matrices);
+    }
+    assert_int_equal(adapter_config_read(&read, in(f, places[2]), NULL), LEVEE_OK);
+    assert_memory_equal(read.targets, config.targets, sizeof read.targets);
+    assert_true(read.first_layer == FIRST && read.layer_count == LAYERS - FIRST && read.alpha == config.alpha);
+}
+
 static void converts_adapters_there_and_back(void **state) {
     const fixture *f = *state;
     levee_error error;
     safetensors *matrices;
-    adapter_config read;
-    static const adapter_format order[] = {ADAPTER_MLX, ADAPTER_PEFT};
     static const char *const places[] = {"adapter", "mlx", "peft"};
     write_adapter(in(f, "adapter"));
-    for (unsigned i = 0; i < 2; i++) {
-        scratch_expect("open", LEVEE_OK, "", adapter_open(&matrices, &read, &f->config, in(f, places[i]), &error),
-                       &error);
-        assert_int_equal(read.format, i ? ADAPTER_MLX : ADAPTER_PEFT);
-        assert_int_equal(file_make_directory(in(f, places[i + 1]), NULL), LEVEE_OK);
-        scratch_expect("convert", LEVEE_OK, "",
-                       adapter_convert(&read, matrices, &f->config, order[i], in(f, places[i + 1]), &error), &error);
-        safetensors_close(matrices);
-    }
+    turn_and_back(f, &f->config, places);
     assert_same_file(in(f, "adapter/adapter_model.safetensors"), in(f, "peft/adapter_model.safetensors"));
-    assert_int_equal(adapter_config_read(&read, in(f, "peft"), NULL), LEVEE_OK);
-    assert_memory_equal(read.targets, config.targets, sizeof read.targets);
-    assert_true(read.first_layer == FIRST && read.layer_count == LAYERS - FIRST && read.alpha == config.alpha);
     scratch_expect("mlx", LEVEE_OK, "", safetensors_open(&matrices, in(f, "mlx/adapters.safetensors"), &error),
                    &error);
     const tensor_view *a = safetensors_find(matrices, "model.layers.3.mlp.down_proj.lora_a");
@@ -192,6 +198,17 @@ static void converts_adapters_there_and_back(void **state) {
     const float *values = a->data;
     assert_true(values[5 * RANK + 2] == value_of(matrix_number(3, true), 2 * 48 + 5));
     safetensors_close(matrices);
+}
+
+/* On a model that goes on behind it, an adapter has no last layers, which mlx-lm's format cannot say. */
+static void converts_adapters_that_end_early(void **state) {
+    const fixture *f = *state;
+    model_config longer = f->config;
+    static const char *const places[] = {"adapter", "mlx", "peft"};
+    longer.layers = LAYERS + 2;
+    write_adapter(in(f, "adapter"));
+    turn_and_back(f, &longer, places);
+    assert_same_file(in(f, "adapter/adapter_model.safetensors"), in(f, "peft/adapter_model.safetensors"));
 }
 
 static void refuses_what_does_not_fit(void **state) {
@@ -363,6 +380,7 @@ int main(void) {
         MODEL_TEST(merges_row_by_row),
         MODEL_TEST(writes_whole_models),
         MODEL_TEST(converts_adapters_there_and_back),
+        MODEL_TEST(converts_adapters_that_end_early),
         MODEL_TEST(refuses_what_does_not_fit),
         MODEL_TEST(spells_rope_for_mlx),
         MODEL_TEST(writes_gguf),

@@ -44,6 +44,17 @@ for type in f32 f16 bf16 q8_0 q4_0; do
     expect "exports_gguf_$type" 0 'for llama.cpp' export --model model --adapter-path adapter --format gguf --outtype $type --save-path $type.gguf
 done
 check smaller_types_are_smaller [ "$(wc -c <q4_0.gguf)" -lt "$(wc -c <q8_0.gguf)" ]
+# Each result can be looked at.
+expect inspects_mlx_adapters 0 'LoRA of rank 4, alpha 8, dropout 0, on .* of the last 2 layers' inspect mlx
+check mlx_tensors_are_listed grep -q '^model.layers.2.mlp.up_proj.lora_b  *f32  *\[4, 96\]' out
+expect inspects_mlx_adapters_as_json 0 '"format":"mlx","layers":null,"last_layers":2' inspect mlx --json
+expect inspects_files 0 '^model.layers.0.mlp.up_proj.weight  *f32  *\[96, 64\]' inspect merged/model.safetensors
+expect inspects_gguf 0 '^GGUF of architecture llama, named model: 258 tokens, 3 layers, 64 wide' inspect q4_0.gguf
+check gguf_tensors_are_listed grep -Eq '^blk.2.ffn_up.weight +q4_0 +\[96, 64\] +6144 +3.4 KiB$' out
+check gguf_types_are_counted grep -Eq 'q8_0: 16512 in 1' out
+head -c 1000 q4_0.gguf >cut.gguf
+expect inspect_of_a_cut_file 65 'cut.gguf: byte [0-9]*: the file is cut off' inspect cut.gguf
+expect inspect_of_nothing 66 'nowhere: is not there; inspect takes' inspect nowhere
 expect refuses_an_existing_target 2 'merged: is there already' export --model model --adapter-path adapter --save-path merged
 expect refuses_an_existing_file 2 'f16.gguf: is there already' export --model model --format gguf --save-path f16.gguf
 expect needs_a_target 2 'save-path is needed' export --model model
@@ -57,6 +68,29 @@ expect refuses_a_misshapen_adapter 65 'lora_A' export --model model --adapter-pa
 check leaves_nothing_behind [ ! -e new ] && check leaves_no_part_behind [ ! -e new.partial ]
 expect goes_on_from_mlx 0 'step 1/1' train --model model --data data --iters 1 --rank 4 --scale 2 --num-layers 2 \
     --resume-adapter-file mlx --adapter-path from_mlx
+# An adapter of another scale has the same shapes, so its configuration decides.
+for from in adapter mlx mlx/adapters.safetensors; do
+    expect "refuses_another_scale_of_$(echo $from | tr / _)" 2 'in its scale; it goes on with --fine-tune-type lora --rank 4 --scale 2 --num-layers 2 --keys q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj$' \
+        train --model model --data data --iters 1 --rank 4 --num-layers 2 --resume-adapter-file $from --adapter-path from_mlx2
+done
+expect refuses_other_layers 2 'rank 4 --scale 2 --num-layers 2' train --model model --data data --iters 1 --rank 4 --scale 2 \
+    --num-layers 3 --resume-adapter-file adapter --adapter-path from_mlx2
+expect refuses_other_projections 2 'keys q_proj,k_proj' train --model model --data data --iters 1 --rank 4 --scale 2 \
+    --num-layers 2 --keys q_proj --resume-adapter-file adapter --adapter-path from_mlx2
+expect full_starts_from_no_adapter 2 'is for --fine-tune-type lora and dora' train --model model --data data --iters 1 \
+    --fine-tune-type full --resume-adapter-file adapter --adapter-path from_mlx2
+cp -r adapter first
+tr -d '\n' <adapter/adapter_config.json | sed 's/"layers_to_transform": \[[^]]*\]/"layers_to_transform": [0, 1]/' >first/adapter_config.json
+expect refuses_first_layers 2 'on layers 0 to 1 of 3, but only the last ones train here; merge it' train --model model --data data \
+    --iters 1 --rank 4 --scale 2 --num-layers 2 --resume-adapter-file first --adapter-path from_mlx2
+expect nothing_to_start_from 66 '^levee: --resume-adapter-file: nowhere: is not there' train --model model --data data --iters 1 \
+    --resume-adapter-file nowhere --adapter-path from_mlx2
+expect no_adapter_to_start_from 66 'model: holds neither adapter_model.safetensors nor adapters.safetensors' train --model model \
+    --data data --iters 1 --resume-adapter-file model --adapter-path from_mlx2
+mkdir bare && cp adapter/adapter_model.safetensors bare/
+expect without_a_configuration_shapes_decide 0 'step 1/1' train --model model --data data --iters 1 --rank 4 --num-layers 2 \
+    --resume-adapter-file bare/adapter_model.safetensors --adapter-path from_bare
+check nothing_was_begun [ ! -e from_mlx2 ]
 expect protects_an_mlx_adapter 2 'holds an mlx-lm adapter' train --model model --data data --iters 1 --rank 4 --num-layers 2 --adapter-path mlx
 # A model of 25 MiB, of which one matrix has 1 MiB.
 "$levee" init wide --hidden-size 256 --intermediate-size 1024 --layers 6 --heads 4 --kv-heads 4
@@ -109,6 +143,19 @@ check base_model_of_the_card grep -qx 'base_model: some/model' named/README.md
 if [ -r "$shared/mlx-lm/lora_config.yaml" ]; then
     sed -e 's|mlx-community/Llama-3.2-1B-Instruct-bf16|some/model|; s|mlx-community/WikiSQL|data|' "$shared/mlx-lm/lora_config.yaml" >lora.yaml
     expect mlx_lm_example_runs 0 'step 2/2' train -c lora.yaml --iters 2
+    # What an earlier training left is tested, and nothing is trained.
+    grep -v '^train:' lora.yaml >bare.yaml && sed 's/^train: true/train: false/; s/^test: false/test: true/' lora.yaml >test.yaml
+    cp adapters/metrics.jsonl before
+    expect train_false_tests 0 '^test loss .*, over 63 tokens of 3 rows' train -c test.yaml
+    tested=$(cat out)
+    check train_false_trains_nothing cmp -s before adapters/metrics.jsonl
+    check it_is_evals_loss [ "$tested" = "$("$levee" eval -c test.yaml)" ]
+    expect without_an_adapter_path_the_model_is_tested 0 '^test loss' train -c test.yaml --adapter-path ''
+    check it_is_the_models_loss [ "$(cat out)" = "$("$levee" eval --model some/model --data data)" ]
+    expect nothing_to_do 2 'train is false and test is too' train -c test.yaml --test false
+    expect train_is_said 0 '^train: false  *# test.yaml:5$' train -c test.yaml --print-config
+    expect train_is_usual 0 '^train: true  *# default$' train -c bare.yaml --print-config
+    expect tests_need_a_split 66 '^levee: --test: data/train.jsonl holds no test.jsonl' train -c test.yaml --data data/train.jsonl
     expect print_config 0 '^learning_rate: 1e-05  *# lora.yaml:38$' train -c lora.yaml --print-config
 else
     skip mlx_lm_example_runs "$shared is missing"

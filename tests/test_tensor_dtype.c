@@ -61,10 +61,14 @@ static void describes_types(void **state) {
         dtype type;
         const char *name, *stored;
         uint64_t bytes;
-    } cases[] = {{DTYPE_F32, "f32", "F32", 28},
-                 {DTYPE_F16, "f16", "F16", 14},
-                 {DTYPE_BF16, "bf16", "BF16", 14},
-                 {DTYPE_I32, "i32", "I32", 28}};
+    } cases[] = {{DTYPE_F32, "f32", "F32", 28},           {DTYPE_F16, "f16", "F16", 14},
+                 {DTYPE_BF16, "bf16", "BF16", 14},        {DTYPE_I32, "i32", "I32", 28},
+                 {DTYPE_F64, "f64", "F64", 56},           {DTYPE_I64, "i64", "I64", 56},
+                 {DTYPE_I16, "i16", "I16", 14},           {DTYPE_I8, "i8", "I8", 7},
+                 {DTYPE_U64, "u64", "U64", 56},           {DTYPE_U32, "u32", "U32", 28},
+                 {DTYPE_U16, "u16", "U16", 14},           {DTYPE_U8, "u8", "U8", 7},
+                 {DTYPE_BOOL, "bool", "BOOL", 7},         {DTYPE_F8_E4M3, "f8_e4m3", "F8_E4M3", 7},
+                 {DTYPE_F8_E5M2, "f8_e5m2", "F8_E5M2", 7}};
     assert_int_equal(sizeof cases / sizeof *cases, DTYPE_COUNT);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         dtype found = DTYPE_COUNT;
@@ -73,9 +77,10 @@ static void describes_types(void **state) {
         assert_int_equal(found, cases[i].type);
         assert_int_equal(dtype_bytes(cases[i].type, 7), cases[i].bytes);
         assert_int_equal(dtype_bytes(cases[i].type, 0), 0);
+        assert_int_equal(dtype_is_weight(cases[i].type), i < 3);
     }
     dtype untouched = DTYPE_I32;
-    const char *const unknown[] = {"I64", "U8", "BOOL", "F8_E4M3", "f32", ""};
+    const char *const unknown[] = {"F4", "F8_E8M0", "C64", "i64", "f32", ""};
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++)
         assert_false(dtype_from_safetensors(unknown[i], &untouched));
     assert_int_equal(untouched, DTYPE_I32);

@@ -336,6 +336,7 @@ static void matches_hugging_face(void **state) {
         fclose(file);
         tokenizer_close(t);
     }
+    print_message("%d rows\n", rows);
     assert_true(rows >= 700);
 }
 

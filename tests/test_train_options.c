@@ -67,7 +67,9 @@ static void later_wins(void **state) {
     assert_true(options_optimizer(&o).epsilon == 1e-6 && options_optimizer(&o).beta2 == 0.98);
     must_set(&o, "eps", "1e-5");
     must_set(&o, "max-grad-norm", "2");
-    must_set(&o, "optimizer", "adam");
+    must_set(&o, "optimizer", "AdamW");
+    assert_int_equal(o.optimizer, OPTIMIZER_ADAMW);
+    must_set(&o, "optimizer", "Adam");
     assert_true(options_optimizer(&o).epsilon == 1e-5 && options_optimizer(&o).max_gradient_norm == 2);
 }
 
@@ -76,7 +78,8 @@ static void reads_values(void **state) {
         from_text(*state, "memory: 6GiB\nmax_row_bytes: 64k\nseed: 18446744073709551615\nval_batches: -1\n"
                           "test_batches: -1\nresume_adapter_file:\nmodel: ~\ngrad_checkpoint: true\n"
                           "bias_correction: false\ndtype: bf16\nfine_tune_type: full\nbatch_size: 8.0\n"
-                          "mask_prompt:\nhf_dataset: false\ntrain: true\nreport_to: wandb\n");
+                          "mask_prompt:\nhf_dataset: false\ntrain: false\nreport_to: [wandb, swanlab]\n");
+    assert_false(o.train);
     assert_int_equal(o.budget_bytes, 6ull << 30);
     assert_true(o.budget_given);
     assert_int_equal(o.max_row_bytes, 64 << 10);
@@ -248,7 +251,9 @@ static void refuses_bad_options(void **state) {
         {"lr_schedule.warmup", "-1", "warmup"},
         {"lora_parameters", "8", "lora_parameters|a map"},
         {"optimizer", "sgd", "optimizer: sgd is not supported; adamw and adam are"},
-        {"optimizer", "muon", "optimizer: muon is not supported"},
+        {"optimizer", "Muon", "optimizer: Muon is not supported"},
+        {"lora_alpha", "16", "alpha / rank"},
+        {"train", "maybe", "train|true or false"},
         {"optimizer", "sdg", "optimizer|adamw|adam"},
         {"optimizer_config.adam.weight_decay", "0.1", "adam has no weight decay"},
         {"fine_tune_type", "none", "lora"},

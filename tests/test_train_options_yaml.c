@@ -46,6 +46,8 @@ static void assert_same(const levee_options *a, const levee_options *b) {
         {a->max_row_bytes, b->max_row_bytes},
         {a->budget_given, b->budget_given},
         {a->optimizer, b->optimizer},
+        {a->train, b->train},
+        {a->test, b->test},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (numbers[i][0] != numbers[i][1]) fail_msg("number %zu differs", i);
@@ -71,7 +73,11 @@ static void assert_same(const levee_options *a, const levee_options *b) {
 static void refuses_bad_files(void **state) {
     static const char *const cases[][2] = {
         {"iters: 1\nbatchsize: 3\n", "f.yaml: line 2|did you mean batch_size"},
-        {"iters: [1, 2]\n", "line 1|iters"},
+        {"iters: [1, 2]\n", "line 1|iters: one value is needed, not a list"},
+        {"train: true\nadapter_path: [a]\n", "line 2: adapter_path: one value"},
+        {"lora_parameters:\n  rank: [8]\n", "line 2: lora_parameters.rank: one value"},
+        {"unknown: [8]\n", "'unknown' is no option"},
+        {"lora_parameters:\n  rank: 8\n  alpha: 16\n", "line 3|alpha: is not used|alpha / rank"},
         {"lora_parameters:\n  rank: no\n", "line 2|rank"},
         {"- iters\n", "line 1|list"},
         {"iters\n", "line 1|a map of options"},

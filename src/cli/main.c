@@ -1,4 +1,5 @@
 /* The command line: levee VERB [--option value]... */
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -29,7 +30,7 @@ static const struct {
     {"eval", levee_eval, "loss and perplexity on the test split", NULL},
     {"export", levee_export, "write a result for other programs: merged, or the adapter alone", NULL},
     {"generate", levee_generate, "continue a prompt", NULL},
-    {"inspect", levee_inspect, "list the tensors of a model or an adapter: levee inspect DIR", "model"},
+    {"inspect", levee_inspect, "list the tensors of a model or an adapter: levee inspect DIR or FILE", "model"},
     {"tokenize", levee_tokenize, "show rows as a training reads them: levee tokenize --model DIR FILE.jsonl", "data"},
 };
 
@@ -95,7 +96,8 @@ static void print_help(FILE *to, const char *verb) {
           "             [--head-dim N] [--window N] [--vocab-size N] [--seed N]\n"
           "  report     one HTML page about runs: levee report RUN_DIR... [--output FILE.html]\n"
           "  watch      run any command and guard its memory: levee watch --help\n"
-          "  top        show a running job, from its directory: levee top DIR\n\noptions:\n",
+          "  top        show a running job, from its directory: levee top DIR\n\n"
+          "options (levee train --print-config shows what they are when they are not given):\n",
           to);
     print_options(to, NULL);
     fputs("  -c, --config FILE            options from a YAML file; the command line wins\n", to);
@@ -166,6 +168,14 @@ static levee_status read_options(levee_options *options, int count, char **argum
     return status;
 }
 
+/* A whole number as it is written, up to `most`. */
+static bool read_whole(const char *text, uint64_t most, uint64_t *number) {
+    char *end;
+    errno = 0;
+    *number = strtoull(text, &end, 10);
+    return *text >= '0' && *text <= '9' && !*end && !errno && *number <= most;
+}
+
 static int run_init(int count, char **arguments) {
     levee_shape shape = {.hidden_size = 128, .intermediate_size = 384, .layers = 4, .heads = 4, .kv_heads = 2};
     struct {
@@ -181,19 +191,30 @@ static int run_init(int count, char **arguments) {
     for (int i = 0; i < count; i++) {
         char key[64];
         if (strncmp(arguments[i], "--", 2)) {
+            if (directory) {
+                fprintf(stderr, "levee: init: '%.80s': one directory is made, and it is %.80s\n", arguments[i], directory);
+                return LEVEE_USAGE;
+            }
             directory = arguments[i];
             continue;
         }
         const char *given = take_value(count, arguments, &i, key);
-        bool known = !strcmp(key, "seed") || !strcmp(key, "family");
-        if (!strcmp(key, "seed")) seed = strtoull(given, NULL, 10);
+        bool is_seed = !strcmp(key, "seed"), known = is_seed || !strcmp(key, "family");
+        uint64_t number = 0;
+        unsigned *field = NULL;
         if (!strcmp(key, "family")) shape.family = given;
         for (unsigned k = 0; k < sizeof fields / sizeof *fields; k++)
-            if (!strcmp(key, fields[k].key)) *fields[k].field = (unsigned)strtoul(given, NULL, 10), known = true;
+            if (!strcmp(key, fields[k].key)) field = fields[k].field, known = true;
         if (!known) {
             fprintf(stderr, "levee: --%s is no option of init; see levee --help\n", key);
             return LEVEE_USAGE;
         }
+        if ((field || is_seed) && !read_whole(given, is_seed ? UINT64_MAX : INT32_MAX, &number)) {
+            fprintf(stderr, "levee: init: --%s: '%.60s' does not do; a whole number is needed\n", key, given);
+            return LEVEE_USAGE;
+        }
+        if (field) *field = (unsigned)number;
+        if (is_seed) seed = number;
     }
     if (!directory) {
         fputs("levee: init needs a directory\n", stderr);

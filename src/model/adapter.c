@@ -283,7 +283,7 @@ static levee_status check_tensor(const safetensors *tensors, const char *path, c
                          "%s: tensor %s is %s, but %s is needed; the adapter belongs to another model", path,
                          wanted->name, format_shape(is, view->rank, view->shape),
                          format_shape(should, wanted->rank, wanted->shape));
-    if (view->type == DTYPE_I32)
+    if (!dtype_is_weight(view->type))
         return error_set(error, LEVEE_BAD_DATA, "%s: tensor %s: F32, F16 or BF16 is needed", path, wanted->name);
     return LEVEE_OK;
 }
@@ -339,6 +339,29 @@ levee_status adapter_tensors_path(char file[FILE_PATH_BYTES], const char *path, 
     return fits ? LEVEE_OK : error_set(error, LEVEE_USAGE, "%.200s...: the path is too long", path);
 }
 
+static bool has_layer(const adapter_config *config, const model_config *model, const safetensors *tensors,
+                      uint32_t layer) {
+    tensor_declaration wanted;
+    for (unsigned p = 0; p < PROJECTION_COUNT; p++)
+        for (unsigned part = 0; config->targets[p] && part < adapter_parts(config); part++) {
+            adapter_describe(&wanted, config, model, layer, (model_projection)p, (adapter_part)part, config->format);
+            if (safetensors_find(tensors, wanted.name)) return true;
+        }
+    return false;
+}
+
+/* mlx-lm counts layers from the last, and leaves those of which the file has nothing as they are: so an adapter that
+ * ends earlier, PEFT's once, has names for no layers behind it. */
+static void leave_out_last_layers(adapter_config *config, const model_config *model, const safetensors *tensors) {
+    uint32_t first, end;
+    adapter_layers(config, model, &first, &end);
+    uint32_t last = end;
+    while (last > first + 1 && !has_layer(config, model, tensors, last - 1)) last--;
+    if (last == end) return;
+    config->first_layer = first;
+    config->layer_count = last - first;
+}
+
 levee_status adapter_open(safetensors **matrices, adapter_config *config, const model_config *model,
                           const char *directory, levee_error *error) {
     char path[FILE_PATH_BYTES];
@@ -347,6 +370,7 @@ levee_status adapter_open(safetensors **matrices, adapter_config *config, const 
     if (status == LEVEE_OK && !file_join(path, directory, config->format ? mlx_tensors_name : tensors_name))
         status = error_set(error, LEVEE_USAGE, "%.200s...: the path is too long", directory);
     if (status == LEVEE_OK) status = safetensors_open(matrices, path, error);
+    if (status == LEVEE_OK && config->format == ADAPTER_MLX) leave_out_last_layers(config, model, *matrices);
     if (status == LEVEE_OK) status = adapter_check_tensors(config, model, *matrices, path, error);
     if (status == LEVEE_OK) return status;
     safetensors_close(*matrices);
@@ -362,7 +386,7 @@ bool adapter_find(adapter_tensor *t, const safetensors *tensors, const char *pef
         t->view = safetensors_find(tensors, name);
         t->transposed = t->view && t->view->rank == 2;
     }
-    if (!t->view || t->view->rank < 1 || t->view->rank > 2 || t->view->type == DTYPE_I32) return false;
+    if (!t->view || t->view->rank < 1 || t->view->rank > 2 || !dtype_is_weight(t->view->type)) return false;
     bool magnitude = t->view->rank == 1;
     t->rows = magnitude ? 1 : t->view->shape[t->transposed];
     t->cols = t->view->shape[!magnitude && !t->transposed];
@@ -387,6 +411,64 @@ void adapter_decode(const adapter_tensor *t, float *values) {
 }
 
 static const char *kind_of(const adapter_config *config) { return config->dora ? "DoRA" : "LoRA"; }
+
+static double scale_of(const adapter_config *config) { return config->alpha / config->rank; }
+
+/* In what a training of one is none of the other; NULL: in nothing. */
+static const char *difference_of(const adapter_config *a, const adapter_config *b, const model_config *model) {
+    uint32_t first[2], end[2];
+    adapter_layers(a, model, &first[0], &end[0]);
+    adapter_layers(b, model, &first[1], &end[1]);
+    if (a->dora != b->dora) return "type";
+    if (a->rank != b->rank) return "rank";
+    if (fabs(scale_of(a) - scale_of(b)) > 1e-6 * scale_of(a)) return "scale"; /* a run computes with it in f32 */
+    if (first[0] != first[1] || end[0] != end[1]) return "layers";
+    return memcmp(a->targets, b->targets, sizeof a->targets) ? "projections" : NULL;
+}
+
+/* The directory of a file, or the directory itself. */
+static bool directory_of(char directory[FILE_PATH_BYTES], const char *path) {
+    const char *slash = file_is_directory(path) ? NULL : strrchr(path, '/');
+    if (file_is_directory(path) || slash)
+        return snprintf(directory, FILE_PATH_BYTES, "%.*s", slash ? (int)(slash - path) : (int)strlen(path), path) <
+               FILE_PATH_BYTES;
+    return snprintf(directory, FILE_PATH_BYTES, ".") > 0;
+}
+
+levee_status adapter_check_start(const char *path, const adapter_config *wanted, const model_config *model,
+                                 levee_error *error) {
+    char directory[FILE_PATH_BYTES], file[FILE_PATH_BYTES], keys[PROJECTION_COUNT * 16] = "";
+    levee_status status = adapter_tensors_path(file, path, error);
+    if (status == LEVEE_OK && !file_exists(file))
+        status = error_set(error, LEVEE_MISSING_INPUT,
+                           file_is_directory(path) ? "%s: holds neither %s nor %s" : "%s: is not there", path,
+                           tensors_name, mlx_tensors_name);
+    if (status != LEVEE_OK) return error_context(error, "--resume-adapter-file");
+    if (!directory_of(directory, path) || !file_join(file, directory, config_name) || !file_exists(file))
+        return LEVEE_OK;
+    adapter_config there;
+    status = adapter_config_read(&there, directory, error);
+    if (status == LEVEE_OK) status = adapter_check_layers(&there, model, path, error);
+    if (status != LEVEE_OK) return error_context(error, "--resume-adapter-file");
+    const char *difference = difference_of(&there, wanted, model);
+    if (!difference) return LEVEE_OK;
+    uint32_t first, end;
+    adapter_layers(&there, model, &first, &end);
+    if (end != model->layers)
+        return error_set(error, LEVEE_USAGE,
+                         "--resume-adapter-file %s: the adapter is on layers %u to %u of %u, but only the last ones "
+                         "train here; merge it by levee export, and train on that model",
+                         path, first, end - 1, model->layers);
+    for (unsigned p = 0, length = 0; p < PROJECTION_COUNT; p++)
+        if (there.targets[p])
+            length += (unsigned)snprintf(keys + length, sizeof keys - length, "%s%s", length ? "," : "",
+                                         strchr(model_projection_name((model_projection)p), '.') + 1);
+    return error_set(error, LEVEE_USAGE,
+                     "--resume-adapter-file %s: the adapter differs from this run's in its %s; it goes on with "
+                     "--fine-tune-type %s --rank %u --scale %g --num-layers %lld --keys %s",
+                     path, difference, there.dora ? "dora" : "lora", there.rank, scale_of(&there),
+                     first ? (long long)(end - first) : -1LL, keys);
+}
 
 static levee_status check_directory(const adapter_config *config, const char *directory, levee_error *error) {
     char path[FILE_PATH_BYTES];

@@ -77,6 +77,12 @@ bool adapter_find(adapter_tensor *t, const safetensors *tensors, const char *pef
 /* Its values, f32 [rows, cols]. */
 void adapter_decode(const adapter_tensor *t, float *values);
 
+/* Refuses (LEVEE_USAGE) to go on from the adapter at `path`, a directory or a safetensors file, when it is not there
+ * (LEVEE_MISSING_INPUT) or its configuration is not `wanted`, and says which options it asks for: shapes alone tell
+ * nothing of its scale. Without a configuration beside the file nothing is known, and nothing refused. */
+levee_status adapter_check_start(const char *path, const adapter_config *wanted, const model_config *model,
+                                 levee_error *error);
+
 /* Refuses (LEVEE_USAGE) a directory that already holds an adapter of another shape, by its configuration and by its
  * tensors; nothing is written. */
 levee_status adapter_directory_check_writable(const char *directory, const adapter_config *config,

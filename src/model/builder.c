@@ -83,6 +83,13 @@ static dtype check_tensor(builder *b, const char *name, uint64_t rows, uint64_t 
                 name);
         return DTYPE_F32;
     }
+    /* Its type first: a quantised tensor has another shape too. */
+    if (!dtype_is_weight(view->type)) {
+        if (g->failure.status == LEVEE_OK)
+            error_set(&g->failure, LEVEE_BAD_DATA, "tensor %s has type %s; only f32, f16 and bf16 weights are read",
+                      name, dtype_describe(view->type)->name);
+        return DTYPE_F32;
+    }
     bool matches = rows == 1 ? view->rank == 1 && view->shape[0] == cols
                              : view->rank == 2 && view->shape[0] == rows && view->shape[1] == cols;
     if (!matches && g->failure.status == LEVEE_OK)
@@ -91,9 +98,6 @@ static dtype check_tensor(builder *b, const char *name, uint64_t rows, uint64_t 
             "tensor %s has shape [%llu, %llu], but config.json asks for [%llu, %llu]; they do not belong together",
             name, (unsigned long long)view->shape[0], view->rank > 1 ? (unsigned long long)view->shape[1] : 1ULL,
             (unsigned long long)rows, (unsigned long long)cols);
-    if (view->type == DTYPE_I32 && g->failure.status == LEVEE_OK)
-        error_set(&g->failure, LEVEE_BAD_DATA, "tensor %s has type %s; only f32, f16 and bf16 weights are read", name,
-                  dtype_describe(view->type)->name);
     return view->type;
 }
 

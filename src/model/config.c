@@ -50,6 +50,13 @@ uint32_t model_config_window(const model_config *config, uint32_t layer) {
     return config->windowed[layer] ? config->window : UINT32_MAX;
 }
 
+uint32_t model_config_windowed_layers(const model_config *config) {
+    uint32_t windowed = 0;
+    for (uint32_t layer = 0; layer < config->layers; layer++)
+        windowed += model_config_window(config, layer) != UINT32_MAX;
+    return windowed;
+}
+
 /* Options of other models, or of this family's variants, that change what is computed. Each may be there only with
  * the value that changes nothing, unless the family reads it. */
 static void refuse_other_mathematics(json_reader *r, const model_family *family) {

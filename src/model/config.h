@@ -53,6 +53,9 @@ uint64_t model_projection_width(const model_config *config, model_projection pro
 /* How many rows a layer sees back, its own included; UINT32_MAX: all. */
 uint32_t model_config_window(const model_config *config, uint32_t layer);
 
+/* How many layers have a window. */
+uint32_t model_config_windowed_layers(const model_config *config);
+
 /* Reads config.json of a model directory, in the older spelling (rope_theta, rope_scaling, torch_dtype) or the newer
  * (rope_parameters, dtype). A family that is not known is refused by name. An option that is known to change the
  * mathematics, in this family or another, is refused by name unless the family has it (family.h), or it has the value

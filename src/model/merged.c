@@ -72,7 +72,7 @@ levee_status merged_begin(merged_model *m, const tensor_view *view, levee_error 
     m->cols = view->rank ? view->shape[view->rank - 1] : 1;
     m->adapted = find_projection(m, view->name, &layer, &projection);
     if (!m->adapted) return LEVEE_OK;
-    if (view->rank != 2 || view->type == DTYPE_I32)
+    if (view->rank != 2 || !dtype_is_weight(view->type))
         return error_set(error, LEVEE_BAD_DATA, "tensor %s: a matrix of f32, f16 or bf16 is needed", view->name);
     levee_status status = LEVEE_OK;
     for (unsigned part = 0; part < adapter_parts(&m->adapter) && status == LEVEE_OK; part++)

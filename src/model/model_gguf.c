@@ -111,7 +111,7 @@ static levee_status add_entry(gguf_model *g, const tensor_view *view, levee_erro
     if (!named)
         return error_set(error, LEVEE_BAD_DATA, "tensor %s: GGUF has no name for it in a %s model", view->name,
                          g->family->name);
-    if (view->rank < 1 || view->rank > 2 || view->type == DTYPE_I32)
+    if (view->rank < 1 || view->rank > 2 || !dtype_is_weight(view->type))
         return error_set(error, LEVEE_BAD_DATA, "tensor %s: a vector or a matrix of f32, f16 or bf16 is needed",
                          view->name);
     uint64_t cols = view->shape[view->rank - 1];
@@ -160,6 +160,11 @@ static void write_sizes(const gguf_model *g, gguf_writer *w) {
     for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         snprintf(key, sizeof key, "%s.%s", family, sizes[i].key);
         gguf_put_uint(w, key, sizes[i].value);
+    }
+    /* The key says nothing of layers, so it is true only where all have the window. */
+    if (model_config_windowed_layers(c) == c->layers) {
+        snprintf(key, sizeof key, "%s.attention.sliding_window", family);
+        gguf_put_uint(w, key, c->window);
     }
     snprintf(key, sizeof key, "%s.rope.freq_base", family);
     gguf_put_float(w, key, (float)c->rope_theta);

@@ -6,8 +6,10 @@
 
 bool group_list_has(const char *words, const char *word) {
     size_t length = strlen(word);
-    for (const char *at = words; at; at = strchr(at, ','), at += at ? 1 : 0)
+    for (const char *at = words, *comma; at; at = comma ? comma + 1 : NULL) {
         if (!strncmp(at, word, length) && (!at[length] || at[length] == ',')) return true;
+        comma = strchr(at, ',');
+    }
     return false;
 }
 

@@ -8,9 +8,22 @@ static const dtype_info descriptions[DTYPE_COUNT] = {
     [DTYPE_F16] = {"f16", "F16", 1, 2},
     [DTYPE_BF16] = {"bf16", "BF16", 1, 2},
     [DTYPE_I32] = {"i32", "I32", 1, 4},
+    [DTYPE_F64] = {"f64", "F64", 1, 8},
+    [DTYPE_I64] = {"i64", "I64", 1, 8},
+    [DTYPE_I16] = {"i16", "I16", 1, 2},
+    [DTYPE_I8] = {"i8", "I8", 1, 1},
+    [DTYPE_U64] = {"u64", "U64", 1, 8},
+    [DTYPE_U32] = {"u32", "U32", 1, 4},
+    [DTYPE_U16] = {"u16", "U16", 1, 2},
+    [DTYPE_U8] = {"u8", "U8", 1, 1},
+    [DTYPE_BOOL] = {"bool", "BOOL", 1, 1},
+    [DTYPE_F8_E4M3] = {"f8_e4m3", "F8_E4M3", 1, 1},
+    [DTYPE_F8_E5M2] = {"f8_e5m2", "F8_E5M2", 1, 1},
 };
 
 const dtype_info *dtype_describe(dtype type) { return &descriptions[type]; }
+
+bool dtype_is_weight(dtype type) { return type == DTYPE_F32 || type == DTYPE_F16 || type == DTYPE_BF16; }
 
 bool dtype_from_safetensors(const char *name, dtype *type) {
     for (unsigned i = 0; i < DTYPE_COUNT; i++)

@@ -57,8 +57,7 @@ static levee_status read_entry(tensor_view *view, const char *path, const char *
     if (!type || !json_is_array(shape)) return bad(error, path, name, "its header entry lacks dtype or shape");
     if (!dtype_from_safetensors(type, &view->type))
         return error_set(error, LEVEE_BAD_DATA,
-                         "%s: tensor %s: type %.20s is not supported; convert it to F32, F16, BF16 or I32", path,
-                         name, type);
+                         "%s: tensor %s: type %.20s is not known; convert it to F32, F16 or BF16", path, name, type);
     if (json_array_size(shape) > TENSOR_RANK) return bad(error, path, name, "it has more than 8 dimensions");
     view->rank = (uint32_t)json_array_size(shape);
     uint64_t elements = 1;

@@ -67,6 +67,18 @@ static levee_status write_result(const run *r, merged_model *m, levee_error *err
     return model_gguf_write(m, r->model.tokens, o->model, storages[o->export.outtype], o->export.save_path, error);
 }
 
+/* What a reader of GGUF computes otherwise: llama.cpp gives none of these architectures a window. */
+static void tell_of_window(const run *r) {
+    const model_config *c = &r->model.config;
+    uint32_t windowed = model_config_windowed_layers(c);
+    if (r->options->export.format != EXPORT_GGUF || !windowed || c->window >= c->max_positions) return;
+    run_print(
+        r,
+        "in %u of %u layers a token sees %u tokens back; llama.cpp lets it see all, so that texts of more than %u "
+        "tokens are computed otherwise there",
+        windowed, c->layers, c->window, c->window);
+}
+
 levee_status levee_export(const levee_options *options, levee_print *print, void *context, levee_error *error) {
     static const char *const programs[] = {
         [EXPORT_HF] = "transformers and PEFT", [EXPORT_GGUF] = "llama.cpp", [EXPORT_MLX] = "mlx-lm"};
@@ -84,6 +96,7 @@ levee_status levee_export(const levee_options *options, levee_print *print, void
                   : adapter                    ? "the model with the adapter merged into it"
                                                : "the model",
                   programs[options->export.format]);
+    if (status == LEVEE_OK) tell_of_window(&r);
     merged_close(&m);
     run_close(&r);
     return status;

@@ -26,6 +26,7 @@ void options_defaults(levee_options *o) {
     memcpy(o->prompt_feature, "prompt", sizeof "prompt");
     memcpy(o->completion_feature, "completion", sizeof "completion");
     memcpy(o->chat_feature, "messages", sizeof "messages");
+    o->train = true;
     o->type = FINE_TUNE_LORA;
     o->num_layers = 16;
     o->batch_size = 4;
@@ -101,8 +102,11 @@ static void canonical_key(char key[128], const char *written, optimizer_choice *
 
 /* What else an option is called where people come from. */
 static void replace_peer_name(char key[128]) {
-    static const char *const names[][2] = {
-        {"lora_rank", "rank"}, {"lora_r", "rank"}, {"quantize", "outtype"}, {"temperature", "temp"}};
+    static const char *const names[][2] = {{"lora_rank", "rank"},
+                                           {"lora_r", "rank"},
+                                           {"quantize", "outtype"},
+                                           {"temperature", "temp"},
+                                           {"lora_alpha", "alpha"}};
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(key, names[i][0])) snprintf(key, 128, "%s", names[i][1]);
 }
@@ -125,7 +129,7 @@ static bool is_other_optimizers(const char *key) {
     static const char *const sections[] = {"sgd", "muon", "adafactor"};
     for (unsigned i = 0; i < sizeof sections / sizeof *sections; i++) {
         size_t length = strlen(sections[i]);
-        if (!strncmp(key, sections[i], length) && (!key[length] || key[length] == '.')) return true;
+        if (!strncasecmp(key, sections[i], length) && (!key[length] || key[length] == '.')) return true;
     }
     return false;
 }
@@ -171,13 +175,14 @@ static levee_status set_number(levee_options *o, const option *d, const char *gi
     return LEVEE_OK;
 }
 
-/* The place of a word among words separated by |; -1 when it is none of them. */
+/* The place of a word among words separated by |, in whatever case, since AdamW and Q8_0 are written so; -1 when it
+ * is none of them. */
 static int choice_index(const char *words, const char *given) {
     size_t length = strlen(given);
     for (int i = 0; words; i++) {
         const char *end = strchr(words, '|');
         size_t bytes = end ? (size_t)(end - words) : strlen(words);
-        if (bytes && bytes == length && !memcmp(words, given, bytes)) return i;
+        if (bytes && bytes == length && !strncasecmp(words, given, bytes)) return i;
         words = end ? end + 1 : NULL;
     }
     return -1;
@@ -346,6 +351,17 @@ void options_name_file(levee_options *o, const char *path) {
     for (unsigned i = 0; i < OPTIMIZER_COUNT; i++)
         for (unsigned k = 0; k < OPTIONS_MOST; k++)
             if (o->places[i][k] && o->places[i][k] != PLACE_COMMAND_LINE) o->places[i][k] = PLACE_EARLIER_FILE;
+}
+
+bool options_may_be_list(const char *key) {
+    char canonical[128];
+    optimizer_choice section;
+    canonical_key(canonical, key, &section);
+    replace_peer_name(canonical);
+    const option *d = find_option(canonical);
+    if (!d) return true;
+    return d->kind == OPTION_KEYS || d->kind == OPTION_BETAS || d->kind == OPTION_ARGUMENTS ||
+           d->kind == OPTION_MAP || d->kind == OPTION_IGNORED || d->kind == OPTION_REFUSED;
 }
 
 levee_status options_set(levee_options *o, const char *key, const char *given, levee_error *error) {

@@ -90,6 +90,7 @@ struct levee_options {
     bool mask_prompt;
     bool adapter_path_given;
     char model_name[128]; /* of the hub, when that was given for a copy on this machine; else empty */
+    bool train;           /* false: levee_train trains nothing, and only `test` is done */
     bool test;            /* after training */
     bool print_config;    /* say what is in force, and nothing else */
     bool quiet;           /* print nothing; the run's log has it all the same */
@@ -145,6 +146,9 @@ void options_defaults(levee_options *o);
  * dotted (lora_parameters.rank). A key that is not known names the nearest that is; a value that does not do says
  * what would. */
 levee_status options_set(levee_options *o, const char *key, const char *value, levee_error *error);
+
+/* Whether the value of that key may be a list, in YAML; true for a key that options_set refuses itself. */
+bool options_may_be_list(const char *key);
 
 /* From here on, lines are those of this file. */
 void options_name_file(levee_options *o, const char *path);

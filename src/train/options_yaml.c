@@ -22,6 +22,11 @@ static levee_status refuse(const yaml_reader *r, const yaml_event_t *event, cons
     return error_set(error, LEVEE_USAGE, "%s: line %zu: %s", r->path, event->start_mark.line + 1, problem);
 }
 
+static levee_status refuse_list(const yaml_reader *r, const yaml_event_t *event, levee_error *error) {
+    return error_set(error, LEVEE_USAGE, "%s: line %zu: %.60s: one value is needed, not a list", r->path,
+                     event->start_mark.line + 1, r->key);
+}
+
 static levee_status set(yaml_reader *r, const yaml_event_t *event, const char *given, levee_error *error) {
     r->options->line = (uint32_t)event->start_mark.line + 1;
     levee_status status = options_set(r->options, r->key, given, error);
@@ -72,6 +77,7 @@ static levee_status step(yaml_reader *r, const yaml_event_t *event, levee_error 
         return LEVEE_OK;
     case YAML_SEQUENCE_END_EVENT:
         r->list_depth = 0;
+        if (!options_may_be_list(r->key)) return refuse_list(r, event, error);
         return set(r, event, r->value, error);
     case YAML_ALIAS_EVENT:
         return refuse(r, event, "aliases are not supported", error);

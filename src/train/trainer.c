@@ -75,6 +75,19 @@ static levee_status check_target(const trainer *t, levee_error *error) {
     return LEVEE_OK;
 }
 
+/* Whether the adapter to start from is one that this run could have made. */
+static levee_status check_start(const trainer *t, levee_error *error) {
+    const levee_options *o = t->common.options;
+    if (!*o->resume_adapter_file || t->place.goes_on) return LEVEE_OK;
+    if (!fine_tune_is_adapter(o->type))
+        return error_set(
+            error, LEVEE_USAGE,
+            "--resume-adapter-file is for --fine-tune-type lora and dora; levee export merges an adapter "
+            "into a model that can be trained further");
+    adapter_config config = adapter_of(t);
+    return adapter_check_start(o->resume_adapter_file, &config, &t->common.model.config, error);
+}
+
 /* What --mask-prompt leaves. */
 static void print_masked(const trainer *t) {
     const dataset *d = t->data.train;
@@ -180,17 +193,27 @@ static void keep_compute(levee_options *o, const resumption *place) {
     if (place->goes_on && o->compute == COMPUTE_AUTO) o->compute = (compute_type)place->state.compute;
 }
 
-/* The test split, by what was written. */
+/* The test split, by what was written, now or earlier. An adapter path that is empty is the model as it is, as in
+ * mlx-lm. */
 static levee_status test_result(const levee_options *o, levee_print *print, void *context, levee_error *error) {
-    if (!dataset_split_exists(o->data, "test"))
-        return error_set(error, LEVEE_MISSING_INPUT, "the training is done, but --test: %s holds no test.jsonl",
-                         o->data);
+    if (*o->data && !dataset_split_exists(o->data, "test"))
+        return error_set(error, LEVEE_MISSING_INPUT, "%s--test: %s holds no test.jsonl",
+                         o->train ? "the training is done, but " : "", o->data);
     levee_options result = *o;
     result.quiet = false; /* this is asked for */
     result.owned_keys[OWNER_TRAIN] = NULL;
-    result.adapter_path_given = fine_tune_is_adapter(o->type);
-    if (!result.adapter_path_given) memcpy(result.model, o->adapter_path, sizeof result.model);
+    result.adapter_path_given = fine_tune_is_adapter(o->type) && *o->adapter_path;
+    if (!fine_tune_is_adapter(o->type) && *o->adapter_path)
+        memcpy(result.model, o->adapter_path, sizeof result.model);
     return levee_eval(&result, print, context, error);
+}
+
+/* As mlx-lm's YAML has it: `train: false` with `test: true` tests what an earlier training left. */
+static levee_status test_only(const levee_options *o, levee_print *print, void *context, levee_error *error) {
+    if (!o->test)
+        return error_set(error, LEVEE_USAGE,
+                         "train is false and test is too, so there is nothing to do; set one of them to true");
+    return test_result(o, print, context, error);
 }
 
 /* Where the time went, with what this machine can do beside it where that was measured. */
@@ -216,6 +239,7 @@ levee_status levee_train(const levee_options *given, levee_print *print, void *c
         if (status == LEVEE_OK) options_print(given, print, context);
         return status;
     }
+    if (!given->train) return test_only(given, print, context, error);
     trainer t = {.trained = run_trainable(given), .validation_loss = NAN};
     t.steps = planning_steps(given);
     requests_clear();
@@ -224,6 +248,7 @@ levee_status levee_train(const levee_options *given, levee_print *print, void *c
     if (status == LEVEE_OK) status = run_open(&t.common, "train", &options, print, context, error);
     if (status == LEVEE_OK) status = drill_open(&t.exercises, options.inject, &t.common, error);
     if (status == LEVEE_OK) status = check_target(&t, error);
+    if (status == LEVEE_OK) status = check_start(&t, error);
     if (status == LEVEE_OK) status = open_data(&t, error);
     if (status == LEVEE_OK) status = reporting_prepare(&t, error);
     if (status == LEVEE_OK) status = plan_engine(&t, error);

@@ -1,9 +1,10 @@
 #!/bin/sh
-# tests/interop/run.sh LEVEE: what Levee writes is read by PEFT, transformers, gguf and mlx-lm, and what PEFT and mlx-lm write is
-# read by Levee, with equal losses and logits; event files are what TensorBoard reads. Needs Python 3.10 or later and, unless LEVEE_PYTHON names a Python that has the
+# tests/interop/run.sh LEVEE GOLDEN: what Levee writes is read by PEFT, transformers, gguf and mlx-lm, and what PEFT and mlx-lm write
+# is read by Levee, with equal losses and logits; it computes and trains what PyTorch and PEFT do, DoRA too (GOLDEN compares); event
+# files are what TensorBoard reads. Needs Python 3.10 or later and, unless LEVEE_PYTHON names a Python that has the
 # packages already, access to PyPI and some GB of disk: the packages go into a virtual environment that is thrown away.
 set -eu
-levee=$1
+levee=$1 golden=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python=${LEVEE_PYTHON:-}
@@ -18,6 +19,22 @@ if [ -z "$python" ]; then
 fi
 failed=0
 "$python" "$(dirname "$0")/interop.py" "$levee" "$work" || failed=1
+mkdir "$work/gguf" "$work/goldens"
+"$python" "$(dirname "$0")/gguf_models.py" "$levee" "$work/gguf" || failed=1
+if "$python" "$(dirname "$0")/goldens.py" "$work/goldens" >"$work/log" 2>&1; then
+    for model in "$work"/goldens/*; do
+        if "$golden" "$model" >"$work/log"; then
+            echo "[       OK ] golden: $(basename "$model"): $(grep -c ' [0-9.e-]* [0-9.e-]*$' "$work/log") quantities within bounds"
+        else
+            grep FAIL "$work/log"
+            echo "[  FAILED  ] golden: $(basename "$model")"
+            failed=1
+        fi
+    done
+else
+    cat "$work/log"
+    failed=1
+fi
 if "$python" -c 'import tensorboard' 2>/dev/null; then
     "$python" "$(dirname "$0")/tensorboard_events.py" "$levee" "$work" || failed=1
 else
