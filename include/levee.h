@@ -186,8 +186,9 @@ levee_status levee_export(const levee_options *options, levee_print *print, void
 levee_status levee_tokenize(const levee_options *options, levee_print *print, void *context, levee_error *error);
 
 /* Says what is in the files of a model or an adapter (option model: its directory), or in one .safetensors or .gguf
- * file: each tensor with type, shape, parameters and bytes, their sums, and what the configuration says; or (option json) one JSON object. Reads headers
- * only. A configuration that cannot be used is told of, and the tensors are shown all the same. */
+ * file: each tensor with type, shape, parameters and bytes, their sums, and what the configuration says; or (option
+ * json) one JSON object. Reads headers only. A configuration that cannot be used is told of, and the tensors are
+ * shown all the same. */
 levee_status levee_inspect(const levee_options *options, levee_print *print, void *context, levee_error *error);
 
 /* What is kept only because it may be of use again. */
@@ -298,12 +299,13 @@ bool levee_watch_option_is_flag(const char *key);
 levee_status levee_watch(const levee_watch_options *options, char *const *arguments, levee_print *print,
                          void *context, int *exit_code, levee_error *error);
 
-/* Writes one HTML page about the runs whose directories (adapter_path) these are, 1 to 8 of them: loss, learning rate,
- * speed and memory over their steps, what was predicted and measured, what the guard did, and their configuration; of
- * several runs a comparison too. Reads metrics.jsonl, events.jsonl, config.yaml and plan.json, as far as they are
- * there, in memory that does not grow with them; lines that cannot be read are counted and told of on the page. A run
- * may go on meanwhile. `output` NULL: report.html in the first directory. The page needs nothing from outside, and
- * replaces the file when it is whole. Prints one line. LEVEE_MISSING_INPUT when a directory holds no run. */
+/* Writes one HTML page about the runs whose directories (adapter_path) these are, 1 to 8 of them: loss, learning
+ * rate, speed and memory over their steps, what was predicted and measured, what the guard did, and their
+ * configuration; of several runs a comparison too. Reads metrics.jsonl, events.jsonl, config.yaml and plan.json, as
+ * far as they are there, in memory that does not grow with them; lines that cannot be read are counted and told of on
+ * the page. A run may go on meanwhile. `output` NULL: report.html in the first directory. The page needs nothing from
+ * outside, and replaces the file when it is whole. Prints one line. LEVEE_MISSING_INPUT when a directory holds no
+ * run. */
 levee_status levee_report(const char *const *directories, unsigned count, const char *output, levee_print *print,
                           void *context, levee_error *error);
 

@@ -8,8 +8,8 @@
 #include "base/fault.h"
 
 /* Calls at the points [first, last] by the thread that started it are counted from 0; those numbered [from, to) get
- * `what`. With a zeroed `what` they are only counted. Other threads call when they have the time, so a number of theirs
- * would mean another call in each run: they are left alone. */
+ * `what`. With a zeroed `what` they are only counted. Other threads call when they have the time, so a number of
+ * theirs would mean another call in each run: they are left alone. */
 typedef struct failing {
     fault_point first, last;
     uint64_t from, to;

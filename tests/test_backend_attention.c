@@ -255,13 +255,13 @@ static void test_sharp(void **unused) {
     on_every_path(sharp);
 }
 
-/* Queries, keys, values and gradients are rounded in the reference too; what is left is the rounding of the weights and of
- * their gradients, a part in 2^9 each. */
+/* Queries, keys, values and gradients are rounded in the reference too; what is left is the rounding of the weights
+ * and of their gradients, a part in 2^9 each. */
 static void test_bf16(void **unused) {
     (void)unused;
     static const attention_case cases[] = {
-        {1, 2, 1, 64, NO_WINDOW, CUT_NONE, 0, 4e-3},      {63, 3, 1, 64, NO_WINDOW, CUT_HALVES, 0, 4e-3},
-        {129, 9, 3, 64, NO_WINDOW, CUT_NONE, 0, 4e-3},    {300, 4, 4, 24, 65, CUT_HALVES, 0, 4e-3},
+        {1, 2, 1, 64, NO_WINDOW, CUT_NONE, 0, 4e-3},       {63, 3, 1, 64, NO_WINDOW, CUT_HALVES, 0, 4e-3},
+        {129, 9, 3, 64, NO_WINDOW, CUT_NONE, 0, 4e-3},     {300, 4, 4, 24, 65, CUT_HALVES, 0, 4e-3},
         {257, 10, 2, 80, NO_WINDOW, CUT_GROWING, 0, 4e-3}, {200, 8, 1, 128, 16, CUT_GROWING, 0, 4e-3},
     };
     for (unsigned threads = 1; threads <= 3; threads++) {

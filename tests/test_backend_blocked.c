@@ -1,5 +1,5 @@
-/* Matrices in the order of oneDNN's tile kernels, element by element against the order that blocked.h describes; on every
- * instruction path, with the source at an odd address, wider than it is used, and in every type. */
+/* Matrices in the order of oneDNN's tile kernels, element by element against the order that blocked.h describes; on
+ * every instruction path, with the source at an odd address, wider than it is used, and in every type. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -98,8 +98,8 @@ static void test_linear_panels(void **unused) {
     static const struct {
         uint32_t tokens;
         uint64_t in, out;
-    } cases[] = {{643, 64, 100}, {37, 577, 3000}, {33, 600, 4096}, {35, 3000, 577}, {9, 9000, 260},
-                 {70, 600, 4096}, {67, 3000, 577}, {1100, 130, 200}};
+    } cases[] = {{643, 64, 100}, {37, 577, 3000}, {33, 600, 4096}, {35, 3000, 577},
+                 {9, 9000, 260}, {70, 600, 4096}, {67, 3000, 577}, {1100, 130, 200}};
     for (unsigned variant = 0; variant < 2; variant++) {
         struct backend_state *state = open_backend(2, variant ? COMPUTE_BF16 : COMPUTE_F32);
         if (!state) continue;
@@ -218,8 +218,8 @@ static void test_lora(void **unused) {
     static const struct {
         uint32_t tokens;
         uint64_t in, out, rank;
-    } cases[] = {{1, 1, 1, 1},       {7, 3, 64, 8},      {33, 100, 3, 1},
-                 {129, 64, 100, 16}, {300, 577, 100, 8}, {128, 130, 577, 5}, {700, 20, 30, 40}};
+    } cases[] = {{1, 1, 1, 1},       {7, 3, 64, 8},      {33, 100, 3, 1},  {129, 64, 100, 16},
+                 {300, 577, 100, 8}, {128, 130, 577, 5}, {700, 20, 30, 40}};
     for (unsigned variant = 0; variant < 4; variant++) {
         struct backend_state *state = open_backend(1 + variant % 2, variant == 3 ? COMPUTE_AUTO : COMPUTE_F32);
         if (variant == 2) state->instructions = INSTRUCTIONS_PORTABLE;

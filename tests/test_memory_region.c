@@ -65,7 +65,7 @@ static void takes_and_gives_back(void **state) {
     (void)state;
     uint64_t before = held();
     make_available(1000);
-    assert_held_since(before, 0); /* addresses are no memory */
+    assert_held_since(before, 0);                            /* addresses are no memory */
     assert_int_equal((uintptr_t)memory.base % (2 * MIB), 0); /* a huge page can begin there */
     scratch_expect("take", LEVEE_OK, "", region_take(&memory, 200 * MIB, 0, &error), &error);
     assert_int_equal(memory.committed_bytes, 200 * MIB);

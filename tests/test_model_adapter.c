@@ -502,16 +502,11 @@ int main(void) {
     pool_hook_json();
     model.family = family_find("llama");
     const struct CMUnitTest tests[] = {
-        SCRATCH_TEST(reads_what_it_writes),
-        SCRATCH_TEST(writes_every_field),
-        SCRATCH_TEST(reads_what_others_write),
-        SCRATCH_TEST(refuses_by_name),
-        SCRATCH_TEST(reads_mlx_adapters),
-        SCRATCH_TEST(names_tensors),
-        SCRATCH_TEST(checks_tensors),
-        SCRATCH_TEST(checks_magnitudes),
-        SCRATCH_TEST(protects_another_adapter),
-        SCRATCH_TEST(survives_refused_memory),
+        SCRATCH_TEST(reads_what_it_writes),     SCRATCH_TEST(writes_every_field),
+        SCRATCH_TEST(reads_what_others_write),  SCRATCH_TEST(refuses_by_name),
+        SCRATCH_TEST(reads_mlx_adapters),       SCRATCH_TEST(names_tensors),
+        SCRATCH_TEST(checks_tensors),           SCRATCH_TEST(checks_magnitudes),
+        SCRATCH_TEST(protects_another_adapter), SCRATCH_TEST(survives_refused_memory),
         SCRATCH_TEST(reads_real_adapters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

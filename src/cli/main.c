@@ -192,7 +192,8 @@ static int run_init(int count, char **arguments) {
         char key[64];
         if (strncmp(arguments[i], "--", 2)) {
             if (directory) {
-                fprintf(stderr, "levee: init: '%.80s': one directory is made, and it is %.80s\n", arguments[i], directory);
+                fprintf(stderr, "levee: init: '%.80s': one directory is made, and it is %.80s\n", arguments[i],
+                        directory);
                 return LEVEE_USAGE;
             }
             directory = arguments[i];
@@ -334,7 +335,8 @@ int main(int count, char **arguments) {
         return status == LEVEE_OK ? 0 : fail(&error);
     }
     fprintf(stderr,
-            "levee: '%s' is no verb; there are train, plan, probe, doctor, eval, export, generate, inspect, tokenize, init, "
+            "levee: '%s' is no verb; there are train, plan, probe, doctor, eval, export, generate, inspect, "
+            "tokenize, init, "
             "report, watch and top\n",
             arguments[1]);
     return LEVEE_USAGE;

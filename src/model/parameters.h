@@ -14,8 +14,8 @@
 levee_status parameters_initialise(const model_source *source, const layout *lasting, unsigned char *base,
                                    uint64_t seed, levee_error *error);
 
-/* Reads the tensors of an adapter, PEFT's or mlx-lm's: `path` is its directory or its safetensors file. Its shapes must be those of the
- * layout. */
+/* Reads the tensors of an adapter, PEFT's or mlx-lm's: `path` is its directory or its safetensors file. Its shapes
+ * must be those of the layout. */
 levee_status parameters_read_adapter(const layout *lasting, unsigned char *base, const char *path,
                                      levee_error *error);
 

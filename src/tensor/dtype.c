@@ -129,9 +129,7 @@ NARROW(narrow_bf16, f32_to_bf16)
 #define TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,prefer-vector-width=512")))
 #endif
 static bool has_avx2(void) { return __builtin_cpu_supports("avx2") != 0; }
-static bool has_avx512(void) {
-    return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-}
+static bool has_avx512(void) { return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"); }
 #else
 #define TARGET_AVX2
 #define TARGET_AVX512

@@ -43,8 +43,14 @@ static void add_head(card *c, const levee_options *o) {
     add(c, "---\n");
     if (*o->model_name) add(c, "base_model: %s\n", o->model_name);
     add(c, "library_name: %s\npipeline_tag: text-generation\ntags:\n- levee\n%s---\n%s\n\n# %s of ",
-        adapter ? "peft" : "transformers", dora ? "- dora\n" : adapter ? "- lora\n" : "", ours,
-        dora ? "DoRA adapter" : adapter ? "LoRA adapter" : "Fine-tuned copy");
+        adapter ? "peft" : "transformers",
+        dora      ? "- dora\n"
+        : adapter ? "- lora\n"
+                  : "",
+        ours,
+        dora      ? "DoRA adapter"
+        : adapter ? "LoRA adapter"
+                  : "Fine-tuned copy");
     add_code(c, model_name(o));
     add(c, "\n\nTrained by Levee " LEVEE_VERSION ", inside a memory budget. `config.yaml` has all options, "
            "`metrics.jsonl` each step.\n\n| | |\n|---|---|\n");

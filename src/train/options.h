@@ -83,7 +83,7 @@ struct levee_options {
     char model[FILE_PATH_BYTES], data[FILE_PATH_BYTES], adapter_path[FILE_PATH_BYTES];
     char resume_adapter_file[FILE_PATH_BYTES], prompt[FILE_PATH_BYTES];
     char inject[FILE_PATH_BYTES]; /* a fire drill (drill.h) */
-    char web[FILE_PATH_BYTES];    /* where the page listens (web/address.h); "auto": the usual place; empty: no page */
+    char web[FILE_PATH_BYTES]; /* where the page listens (web/address.h); "auto": the usual place; empty: no page */
     char resume[FILE_PATH_BYTES]; /* a checkpoint; "auto": the newest, if there is one; empty: a new run */
     char text_feature[FIELD_NAME_BYTES], prompt_feature[FIELD_NAME_BYTES], completion_feature[FIELD_NAME_BYTES],
         chat_feature[FIELD_NAME_BYTES];

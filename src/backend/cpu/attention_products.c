@@ -1,10 +1,11 @@
 /* Attention by products of blocks: see attention_products.h. Every thread works on blocks of its own.
  *
- * Forward, and dq: a block of queries, of several heads that share their keys, lies fixed; the blocks of keys that they
- * see are swept. dk and dv: a block of keys lies fixed, and the blocks of queries that see it are swept. So each result
- * has one writer, and sums have one order whatever the number of threads.
+ * Forward, and dq: a block of queries, of several heads that share their keys, lies fixed; the blocks of keys that
+ * they see are swept. dk and dv: a block of keys lies fixed, and the blocks of queries that see it are swept. So each
+ * result has one writer, and sums have one order whatever the number of threads.
  *
- * A view (attention.h) says what each row of a block of scores sees; what is not seen is computed and becomes zero. */
+ * A view (attention.h) says what each row of a block of scores sees; what is not seen is computed and becomes zero.
+ */
 #include "backend/cpu/attention_products.h"
 
 #include <math.h>
@@ -140,9 +141,9 @@ typedef struct products_work {
     const kernel_call *call;
     attention_shape shape;
     block_products products;
-    const float *row_sums;        /* gradient */
-    unsigned char *blocks;        /* of all threads */
-    _Atomic int *status;          /* of all threads: the first failure */
+    const float *row_sums; /* gradient */
+    unsigned char *blocks; /* of all threads */
+    _Atomic int *status;   /* of all threads: the first failure */
     unsigned thread;
 } products_work;
 
@@ -266,8 +267,8 @@ VECTOR_INLINE void forward_body(products_work *w, uint64_t begin, uint64_t end) 
             uint64_t count = at_most_block(i.first + i.rows - key);
             put_columns(w, b.keys, rows_of(&call->in[1], key, s->kv_stride, i.kv_head, s->head_dim), s->kv_stride,
                         count, 0);
-            put_rows(w, b.values, rows_of(&call->in[2], key, s->kv_stride, i.kv_head, s->head_dim), s->kv_stride, count,
-                     0, BLOCK);
+            put_rows(w, b.values, rows_of(&call->in[2], key, s->kv_stride, i.kv_head, s->head_dim), s->kv_stride,
+                     count, 0, BLOCK);
             multiply(w, &p->scores, b.queries, b.keys, b.scores, b.own);
             attention_view_of_queries(&v, s, i.first, i.rows, key, count);
             for (uint64_t r = 0; r < p->rows; r++) {
@@ -294,8 +295,9 @@ VECTOR_INLINE void forward_body(products_work *w, uint64_t begin, uint64_t end) 
 }
 VECTOR_PATHS(forward, products_work)
 
-/* The gradients of a row of scores from the scores and the gradients of the weights; the weights stay in `scores`. Column
- * j has the log-sum-exp and row sum of log_sums[j * step] and row_sums[j * step]: of its own (1), or the row's (0). */
+/* The gradients of a row of scores from the scores and the gradients of the weights; the weights stay in `scores`.
+ * Column j has the log-sum-exp and row sum of log_sums[j * step] and row_sums[j * step]: of its own (1), or the row's
+ * (0). */
 VECTOR_INLINE void weigh_row(float *scores, float *gradients, const attention_view *v, uint64_t c, float scale,
                              const float *log_sums, const float *row_sums, unsigned step) {
     lanes factor = lanes_of(scale), log_sum = lanes_of(log_sums[0]), row_sum = lanes_of(row_sums[0]);
@@ -358,16 +360,16 @@ VECTOR_INLINE void queries_body(products_work *w, uint64_t begin, uint64_t end) 
                 if (r % BLOCK >= i.rows)
                     memset(gradients, 0, BLOCK * sizeof *gradients);
                 else
-                    weigh_row(b.scores + r * BLOCK, gradients, &v, r % BLOCK, s->scale, b.log_sums + r, b.row_sums + r,
-                              0);
+                    weigh_row(b.scores + r * BLOCK, gradients, &v, r % BLOCK, s->scale, b.log_sums + r,
+                              b.row_sums + r, 0);
             }
             as_weights(w, b.weights, b.score_gradients);
             multiply(w, &p->sums, b.weights, b.key_rows, b.sum, b.own);
         }
         for (uint64_t r = 0; r < p->rows; r++) {
             if (r % BLOCK >= i.rows) continue;
-            float *dq = (float *)call->out[0].data + (i.first + r % BLOCK) * s->q_stride +
-                        (i.head + r / BLOCK) * s->head_dim;
+            float *dq =
+                (float *)call->out[0].data + (i.first + r % BLOCK) * s->q_stride + (i.head + r / BLOCK) * s->head_dim;
             for (uint64_t d = 0; d < s->head_dim; d++) dq[d] = b.sum[r * s->head_dim + d] * s->scale;
         }
     }
@@ -393,8 +395,8 @@ VECTOR_INLINE void add_queries(products_work *w, key_block *b, const query_item 
     attention_view_of_keys(&v, s, key, keys, i->first, i->rows);
     for (uint64_t c = 0; c < keys; c++)
         for (uint64_t h = 0; h < p->heads; h++)
-            weigh_row(b->scores + c * p->rows + h * BLOCK, b->score_gradients + c * p->rows + h * BLOCK, &v, c, s->scale,
-                      b->log_sums + h * BLOCK, b->row_sums + h * BLOCK, 1);
+            weigh_row(b->scores + c * p->rows + h * BLOCK, b->score_gradients + c * p->rows + h * BLOCK, &v, c,
+                      s->scale, b->log_sums + h * BLOCK, b->row_sums + h * BLOCK, 1);
     as_weights(w, b->weights, b->scores);
     as_weights(w, b->weight_gradients, b->score_gradients);
     multiply(w, &p->key_sums, b->weight_gradients, b->query_rows, b->sum, b->own);

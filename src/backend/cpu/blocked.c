@@ -1,5 +1,5 @@
-/* Blocked weights: see blocked.h. Elements of either type are moved as words of 32 bits, one f32 or a pair of bf16: so
- * both orders are the same transposition. */
+/* Blocked weights: see blocked.h. Elements of either type are moved as words of 32 bits, one f32 or a pair of bf16:
+ * so both orders are the same transposition. */
 #include "backend/cpu/blocked.h"
 
 #include "backend/cpu/vector.h"
@@ -104,8 +104,8 @@ VECTOR_INLINE void put_rows(const blocking *b, uint64_t first_column, uint64_t w
     for (uint64_t word = 0; word < words; word++, to += BLOCKED_COLUMNS) {
         if (s->type == DTYPE_F32) {
             bool is = word < s->rows;
-            const unsigned char *row = decode(s, is ? word : 0, is ? first_column : 0, is ? there : 0, BLOCKED_COLUMNS,
-                                              (unsigned char *)to);
+            const unsigned char *row =
+                decode(s, is ? word : 0, is ? first_column : 0, is ? there : 0, BLOCKED_COLUMNS, (unsigned char *)to);
             if (row != (unsigned char *)to) memcpy(to, row, BLOCKED_COLUMNS * sizeof(float));
             continue;
         }
@@ -139,10 +139,8 @@ static void fill_range(void *context, uint64_t begin, uint64_t end, unsigned thr
 
 void blocked_fill(const struct backend_state *state, const blocked_source *source, uint64_t k, void *to) {
     uint64_t n = source->transposed ? source->rows : source->cols;
-    blocking b = {.source = source,
-                  .to = to,
-                  .words = column_words(source->type, k),
-                  .instructions = state->instructions};
+    blocking b = {
+        .source = source, .to = to, .words = column_words(source->type, k), .instructions = state->instructions};
     parallel_for(state, (n + BLOCKED_COLUMNS - 1) / BLOCKED_COLUMNS, 1, fill_range, &b);
 }
 

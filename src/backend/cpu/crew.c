@@ -23,8 +23,9 @@
 /* Between two pieces of work lie some ten microseconds, seldom a hundred: beyond that sleep is cheaper. */
 static const double most_awake_seconds = 100e-6;
 
-/* Others want the processors when this process was put aside so often in so long a time; then nobody stays awake for a
- * while. One that computes beside us puts us aside every few milliseconds; alone that happens a few times a second. */
+/* Others want the processors when this process was put aside so often in so long a time; then nobody stays awake for
+ * a while. One that computes beside us puts us aside every few milliseconds; alone that happens a few times a second.
+ */
 static const double watch_seconds = 0.05, crowded_seconds = 0.5;
 enum { CROWDED_SWITCHES = 4 };
 
@@ -39,9 +40,9 @@ struct crew {
     unsigned count;  /* of all threads */
     void (*body)(void *context, unsigned thread);
     void *context;
-    _Atomic uint32_t round;     /* a piece of work, and the next */
-    _Atomic uint32_t working;   /* members that have not finished this one */
-    _Atomic uint32_t asleep;    /* members that sleep, or are about to */
+    _Atomic uint32_t round;   /* a piece of work, and the next */
+    _Atomic uint32_t working; /* members that have not finished this one */
+    _Atomic uint32_t asleep;  /* members that sleep, or are about to */
     _Atomic uint32_t first_asleep;
     atomic_bool stays_awake, ends;
     double watched_at, awake_from; /* the first thread's */

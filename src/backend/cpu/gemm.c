@@ -87,8 +87,7 @@ static levee_status run_tile(const row_run *r, unsigned thread, uint64_t row, ui
     primitive_key key = row_key(p, tile);
     bool copies_a = t->copies_first || filled < tile, copies_c = t->copies_second || filled < tile;
     if (copies_a) fill_tile(r->g, key.single, a_tile, p->type, a_rows, p->lda, filled, tile, p->k);
-    if (copies_c && p->accumulate)
-        fill_tile(r->g, key.single, c_tile, DTYPE_F32, c_rows, p->ldc, filled, tile, p->n);
+    if (copies_c && p->accumulate) fill_tile(r->g, key.single, c_tile, DTYPE_F32, c_rows, p->ldc, filled, tile, p->n);
     levee_status status = primitive_run(r->g, &key, thread, copies_a ? (const void *)a_tile : a_rows, r->b, r->bias,
                                         copies_c ? c_tile : c_rows, own, error);
     if (copies_c && status == LEVEE_OK) empty_tile(r->g, key.single, c_tile, c_rows, p->ldc, filled, p->n);

@@ -26,7 +26,8 @@ typedef struct row_product {
     uint32_t n, k;
     uint64_t lda, ldc;
     bool b_transposed;
-    bool b_blocked;  /* b is in the order of blocked.h, and the threads share out the rows; then b_transposed is false */
+    bool b_blocked;  /* b is in the order of blocked.h, and the threads share out the rows; then b_transposed is false
+                      */
     bool accumulate; /* c += a b instead of c = a b */
     bool bias;       /* c = a b + bias, one number a column; not together with accumulate */
     dtype type;      /* of b and of the arithmetic: DTYPE_F32 or DTYPE_BF16 */
@@ -39,8 +40,8 @@ typedef struct reduction_product {
     dtype type; /* of the arithmetic */
 } reduction_product;
 
-/* c [m, n] = a [m, k] b [k, n], or c += that: one block, by the thread that calls, as all may at once. a and c are dense, b
- * is in the order of blocked.h; a is of the product's type too. Only where gemm_reads_blocked() says so. */
+/* c [m, n] = a [m, k] b [k, n], or c += that: one block, by the thread that calls, as all may at once. a and c are
+ * dense, b is in the order of blocked.h; a is of the product's type too. Only where gemm_reads_blocked() says so. */
 typedef struct block_product {
     uint32_t m, n, k;
     bool accumulate;
@@ -71,8 +72,8 @@ levee_status gemm_prepare_reduction(struct gemm *g, const reduction_product *pro
 
 levee_status gemm_prepare_block(struct gemm *g, const block_product *product, levee_error *error);
 
-/* Scratch that a run needs, in bytes (a multiple of 64). Makes the primitives too, for only they know their share; when that
- * fails the number is too small, and every gemm_prepare_* and gemm_settle from then on reports it. */
+/* Scratch that a run needs, in bytes (a multiple of 64). Makes the primitives too, for only they know their share;
+ * when that fails the number is too small, and every gemm_prepare_* and gemm_settle from then on reports it. */
 uint64_t gemm_rows_scratch(struct gemm *g, const row_product *product);
 uint64_t gemm_reduction_scratch(struct gemm *g, const reduction_product *product);
 uint64_t gemm_block_scratch(struct gemm *g, const block_product *product); /* of each thread */

@@ -103,8 +103,8 @@ static bool same_key(const primitive_key *a, const primitive_key *b) {
 /* The slot of a key, or the free slot where it belongs; NULL when the table is full. */
 static primitive *find_slot(const struct gemm *g, const primitive_key *key) {
     const uint64_t parts[] = {
-        key->m,    key->n,         key->k,      key->a_transposed, key->b_transposed, key->accumulate,
-        key->bias, key->b_blocked, key->single, key->type,
+        key->m,          key->n,    key->k,         key->a_transposed, key->b_transposed,
+        key->accumulate, key->bias, key->b_blocked, key->single,       key->type,
     };
     uint64_t hash = 0;
     for (unsigned i = 0; i < sizeof parts / sizeof *parts; i++) hash = (hash ^ parts[i]) * 0x9e3779b97f4a7c15ull;

@@ -20,10 +20,10 @@ struct gemm {
     const struct backend_state *state;
     struct dnnl_engine *engine;
     struct dnnl_stream **streams; /* one a thread */
-    struct primitive *table; /* open addressing */
+    struct primitive *table;      /* open addressing */
     enum { BLOCKED_UNKNOWN, BLOCKED_READ, BLOCKED_NOT_READ } blocked_types[DTYPE_COUNT];
-    bool refused;            /* a primitive could not be made: the scratch that was told may be too small, so none runs */
-    uint64_t inside_bytes;   /* booked for what oneDNN takes inside a call: the most that any product took */
+    bool refused; /* a primitive could not be made: the scratch that was told may be too small, so none runs */
+    uint64_t inside_bytes; /* booked for what oneDNN takes inside a call: the most that any product took */
 };
 
 /* Makes the primitive of a key unless it is there. */

@@ -1,6 +1,7 @@
-/* Reductions over rows: see gemm.h. All threads work on one tile of rows after the other, and each tile adds to all of c;
- * or, where there are tile kernels, the rows go in deep pieces, b of a piece is put into the order of blocked.h, and the
- * threads share out the columns of a, which are rows of c: so c is read and written a fourth as often. */
+/* Reductions over rows: see gemm.h. All threads work on one tile of rows after the other, and each tile adds to all
+ * of c; or, where there are tile kernels, the rows go in deep pieces, b of a piece is put into the order of
+ * blocked.h, and the threads share out the columns of a, which are rows of c: so c is read and written a fourth as
+ * often. */
 #include <stdatomic.h>
 
 #include "backend/cpu/blocked.h"
@@ -45,7 +46,7 @@ static tiling reduction_layout(const struct gemm *g, const reduction_product *p)
 }
 
 static levee_status run_tiles(struct gemm *g, const reduction_product *product, uint32_t rows, const float *a,
-                            const float *b, float *c, void *scratch, levee_error *error) {
+                              const float *b, float *c, void *scratch, levee_error *error) {
     tiling t = reduction_layout(g, product);
     unsigned char *own = scratch, *a_tile = own + t.own_bytes, *b_tile = a_tile + t.first_bytes;
     levee_status status = LEVEE_OK;
@@ -165,8 +166,7 @@ static void run_slice(void *context, uint64_t begin, uint64_t end, unsigned thre
 
 static levee_status run_slices(struct gemm *g, const reduction_product *p, uint32_t rows, const float *a,
                                const float *b, float *c, void *scratch, levee_error *error) {
-    slice_run r = {
-        .g = g, .product = p, .memory = slices_layout(g, p), .c = c, .scratch = scratch, .error = error};
+    slice_run r = {.g = g, .product = p, .memory = slices_layout(g, p), .c = c, .scratch = scratch, .error = error};
     for (uint64_t done = 0; done < rows && r.status == LEVEE_OK; done += r.filled) {
         uint32_t left = rows - (uint32_t)done;
         r.depth = next_depth(p, left);

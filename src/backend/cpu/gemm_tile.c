@@ -76,7 +76,7 @@ static void copy_tile(const struct gemm *g, bool single, tile_copy *t, uint64_t 
 }
 
 void fill_tile(const struct gemm *g, bool single, void *tile, dtype type, const float *from, uint64_t leading,
-                      uint32_t rows, uint32_t tile_rows, uint64_t cols) {
+               uint32_t rows, uint32_t tile_rows, uint64_t cols) {
     tile_copy t = {.type = type,
                    .to = tile,
                    .from = from,
@@ -87,8 +87,8 @@ void fill_tile(const struct gemm *g, bool single, void *tile, dtype type, const 
     copy_tile(g, single, &t, tile_rows);
 }
 
-void empty_tile(const struct gemm *g, bool single, const float *tile, float *to, uint64_t leading,
-                       uint32_t rows, uint64_t cols) {
+void empty_tile(const struct gemm *g, bool single, const float *tile, float *to, uint64_t leading, uint32_t rows,
+                uint64_t cols) {
     tile_copy t = {.type = DTYPE_F32,
                    .to = (unsigned char *)to,
                    .from = tile,

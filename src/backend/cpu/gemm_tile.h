@@ -34,7 +34,8 @@ bool uses_tile(const tiling *t, uint32_t tile);
 /* The tile for the next `rows` rows (> 0). */
 uint32_t next_tile(const tiling *t, uint32_t rows);
 
-/* Chooses the tiles: of at most `most_rows`, as large as their copies fit `most_bytes`, and never below the smallest. */
+/* Chooses the tiles: of at most `most_rows`, as large as their copies fit `most_bytes`, and never below the smallest.
+ */
 void choose_tiles(tiling *t, uint32_t most_rows, uint64_t most_bytes);
 
 /* Fills a dense tile of `tile_rows` rows, in the type of the product, from `rows` rows of f32; on the calling thread

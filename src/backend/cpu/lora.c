@@ -1,9 +1,10 @@
 /* LoRA: y = add + scale * u B^T with u = drop(x) A^T, and its gradients. y and dx are overwritten, or added to when
- * `add` is given; the gradients of A and B are added to. Always in f32: the products are small and their sums feed the
- * optimizer.
+ * `add` is given; the gradients of A and B are added to. Always in f32: the products are small and their sums feed
+ * the optimizer.
  *
- * Each thread takes blocks of rows and does all that there is to do with them while they lie in its cache. What blocks add
- * to the gradients is kept for chunks of rows, and added up in their order: so sums do not depend on the threads. */
+ * Each thread takes blocks of rows and does all that there is to do with them while they lie in its cache. What
+ * blocks add to the gradients is kept for chunks of rows, and added up in their order: so sums do not depend on the
+ * threads. */
 #include <math.h>
 #include <string.h>
 
@@ -201,7 +202,8 @@ static void backward_block(const lora *l, uint64_t begin, uint64_t rows, float *
     thin_narrow(set, dy, l->b_transposed, du, rows, l->out, l->rank);
     scale_block(du, du, call->parameters->scale, rows * l->rank);
     if (call->out[1].present) {
-        scale_block(scaled, (const float *)call->in[2].data + begin * l->rank, call->parameters->scale, rows * l->rank);
+        scale_block(scaled, (const float *)call->in[2].data + begin * l->rank, call->parameters->scale,
+                    rows * l->rank);
         thin_reduce(set, scaled, dy, chunk + l->rank * l->in, rows, l->out, l->rank);
         if (l->drops) {
             drop_rows(l, &call->in[6], &call->in[7], begin, rows, x, wide, false);

@@ -24,16 +24,16 @@ typedef struct panels {
 } panels;
 
 /* How a weight is cut. A weight that is used in place is one panel, unless `bounded` asks for small panels all the
- * same (because the product's result is bounded by the panel). `tokens` is how many rows a product has at most; `wished`
- * is the order that many of them want, and PANEL_PLAIN stays plain. */
+ * same (because the product's result is bounded by the panel). `tokens` is how many rows a product has at most;
+ * `wished` is the order that many of them want, and PANEL_PLAIN stays plain. */
 panels panels_of(const struct backend_state *state, const kernel_buffer *weight, bool bounded, uint64_t tokens,
                  panel_order wished);
 
 /* The number of rows of the panel that starts at `row`. */
 uint32_t panel_height(const panels *p, uint64_t row);
 
-/* The panel that starts at `row`, in the compute type and in `order`: in the weight itself, or put into scratch by all
- * threads. */
+/* The panel that starts at `row`, in the compute type and in `order`: in the weight itself, or put into scratch by
+ * all threads. */
 const void *panel_fetch(const struct backend_state *state, const panels *p, const void *weight, uint64_t row,
                         void *scratch);
 

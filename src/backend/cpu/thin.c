@@ -1,5 +1,5 @@
-/* Thin products: see thin.h. Each keeps a tile of sums in registers: four ranks or rows by four, and as many vectors. Where
- * fewer than four are left the last is worked on more than once, and stored once. */
+/* Thin products: see thin.h. Each keeps a tile of sums in registers: four ranks or rows by four, and as many vectors.
+ * Where fewer than four are left the last is worked on more than once, and stored once. */
 #include "backend/cpu/thin.h"
 
 #include "backend/cpu/vector.h"
@@ -34,14 +34,14 @@ VECTOR_INLINE void store(float *row, uint64_t j, uint64_t width, lanes v) {
 }
 
 /* One step along the width of 4 rows by 4 ranks. */
-#define NARROW_STEP(fetch)                                                                                            \
-    do {                                                                                                              \
-        lanes a0 = fetch(x0), a1 = fetch(x1), a2 = fetch(x2), a3 = fetch(x3);                                         \
-        lanes b0 = fetch(w0), b1 = fetch(w1), b2 = fetch(w2), b3 = fetch(w3);                                         \
-        s00 += a0 * b0, s01 += a0 * b1, s02 += a0 * b2, s03 += a0 * b3;                                               \
-        s10 += a1 * b0, s11 += a1 * b1, s12 += a1 * b2, s13 += a1 * b3;                                               \
-        s20 += a2 * b0, s21 += a2 * b1, s22 += a2 * b2, s23 += a2 * b3;                                               \
-        s30 += a3 * b0, s31 += a3 * b1, s32 += a3 * b2, s33 += a3 * b3;                                               \
+#define NARROW_STEP(fetch)                                                                                           \
+    do {                                                                                                             \
+        lanes a0 = fetch(x0), a1 = fetch(x1), a2 = fetch(x2), a3 = fetch(x3);                                        \
+        lanes b0 = fetch(w0), b1 = fetch(w1), b2 = fetch(w2), b3 = fetch(w3);                                        \
+        s00 += a0 * b0, s01 += a0 * b1, s02 += a0 * b2, s03 += a0 * b3;                                              \
+        s10 += a1 * b0, s11 += a1 * b1, s12 += a1 * b2, s13 += a1 * b3;                                              \
+        s20 += a2 * b0, s21 += a2 * b1, s22 += a2 * b2, s23 += a2 * b3;                                              \
+        s30 += a3 * b0, s31 += a3 * b1, s32 += a3 * b2, s33 += a3 * b3;                                              \
     } while (0)
 #define WHOLE(row) lanes_load((row) + j)
 #define PART(row)  lanes_load_some((row) + j, n - j, 0)
@@ -86,7 +86,8 @@ VECTOR_INLINE void widen_body(thin *p, uint64_t begin, uint64_t end) {
             lanes s20 = sums[2][0], s21 = sums[2][1], s30 = sums[3][0], s31 = sums[3][1];
             for (uint64_t k = 0; k < rank; k++) {
                 const float *w = p->w + k * n;
-                lanes b0 = whole ? lanes_load(w + j) : load(w, j, n), b1 = whole ? lanes_load(w + j1) : load(w, j1, n);
+                lanes b0 = whole ? lanes_load(w + j) : load(w, j, n),
+                      b1 = whole ? lanes_load(w + j1) : load(w, j1, n);
                 s00 += lanes_of(u0[k]) * b0, s01 += lanes_of(u0[k]) * b1;
                 s10 += lanes_of(u1[k]) * b0, s11 += lanes_of(u1[k]) * b1;
                 s20 += lanes_of(u2[k]) * b0, s21 += lanes_of(u2[k]) * b1;
@@ -118,8 +119,10 @@ VECTOR_INLINE void reduce_body(thin *p, uint64_t begin, uint64_t end) {
             for (uint64_t r = 0; r < p->rows; r++) {
                 const float *u = p->u + r * rank, *x = p->x + r * n;
                 lanes a0 = lanes_of(u[k]), a1 = lanes_of(u[k1]), a2 = lanes_of(u[k2]), a3 = lanes_of(u[top]);
-                lanes b0 = whole ? lanes_load(x + j) : load(x, j, n), b1 = whole ? lanes_load(x + j1) : load(x, j1, n);
-                lanes b2 = whole ? lanes_load(x + j2) : load(x, j2, n), b3 = whole ? lanes_load(x + j3) : load(x, j3, n);
+                lanes b0 = whole ? lanes_load(x + j) : load(x, j, n),
+                      b1 = whole ? lanes_load(x + j1) : load(x, j1, n);
+                lanes b2 = whole ? lanes_load(x + j2) : load(x, j2, n),
+                      b3 = whole ? lanes_load(x + j3) : load(x, j3, n);
                 s00 += a0 * b0, s01 += a0 * b1, s02 += a0 * b2, s03 += a0 * b3;
                 s10 += a1 * b0, s11 += a1 * b1, s12 += a1 * b2, s13 += a1 * b3;
                 s20 += a2 * b0, s21 += a2 * b1, s22 += a2 * b2, s23 += a2 * b3;
@@ -139,8 +142,8 @@ void thin_narrow(instruction_set set, const float *x, const float *w, float *u, 
     narrow(set, &(thin){.x = x, .w = w, .to = u, .width = width, .rank = rank}, 0, rows);
 }
 
-void thin_widen(instruction_set set, const float *u, const float *w, float *y, bool add, uint64_t rows, uint64_t width,
-                uint64_t rank) {
+void thin_widen(instruction_set set, const float *u, const float *w, float *y, bool add, uint64_t rows,
+                uint64_t width, uint64_t rank) {
     widen(set, &(thin){.u = u, .w = w, .to = y, .width = width, .rank = rank, .add = add}, 0, rows);
 }
 

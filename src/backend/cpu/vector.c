@@ -50,8 +50,8 @@ VECTOR_INLINE void exponentials_body(writing *w, uint64_t begin, uint64_t end) {
     for (; i + VECTOR_LANES <= end; i += VECTOR_LANES)
         lanes_store(w->values + i, lanes_exponential(lanes_load(w->values + i) - shift) * factor);
     if (i < end)
-        lanes_store_some(w->values + i, lanes_exponential(lanes_load_some(w->values + i, end - i, 0) - shift) * factor,
-                         end - i);
+        lanes_store_some(w->values + i,
+                         lanes_exponential(lanes_load_some(w->values + i, end - i, 0) - shift) * factor, end - i);
 }
 VECTOR_PATHS(exponentials, writing)
 

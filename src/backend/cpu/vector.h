@@ -119,7 +119,8 @@ VECTOR_INLINE lanes lanes_exponential(lanes x) {
     return lanes_select(vanishes, lanes_of(0.0f), p * power);
 }
 
-/* What is known of a row of numbers: the highest, and the sum of e^(number - highest) over all of them. Before the first it is
+/* What is known of a row of numbers: the highest, and the sum of e^(number - highest) over all of them. Before the
+ * first it is
  * {-INFINITY, 0}. */
 typedef struct exponential_sum {
     float highest;
@@ -132,8 +133,8 @@ void vector_add_exponentials(instruction_set set, exponential_sum *so_far, const
 /* values[i] = factor * e^(values[i] - shift) */
 void vector_exponentials(instruction_set set, float *values, uint64_t count, float shift, float factor);
 
-/* Makes operands of a product of f32 values, at any address: bf16 ones by the processor's own instruction where it has one, which rounds to
- * nearest even as dtype_convert does, but takes subnormal numbers for zero. */
+/* Makes operands of a product of f32 values, at any address: bf16 ones by the processor's own instruction where it
+ * has one, which rounds to nearest even as dtype_convert does, but takes subnormal numbers for zero. */
 void vector_operands(dtype type, void *to, const void *from, uint64_t count);
 
 #endif
