@@ -30,7 +30,7 @@ static void count_lines(void *context, const char *text) {
 }
 
 int main(int count, char **arguments) {
-    static const levee_shape shape = {32, 48, 1, 2, 1, 16, 0, "llama"};
+    static const levee_shape shape = {32, 48, 1, 2, 1, 16, 0, 0, "llama"};
     static const char *const given[][2] = {{"num_layers", "-1"}, {"iters", "1"}, {"batch_size", "1"}, {"memory", "4GiB"}};
     if (count != 4) return LEVEE_USAGE;
     levee_prepare();

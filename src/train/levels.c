@@ -22,8 +22,8 @@ static levee_status build_graphs(training *t, levee_error *error) {
 levee_status training_warm_up(training *t, levee_error *error) {
     levee_status status = session_warm_up(t->model, &t->loss, t->settings.longest_tokens, error);
     if (status == LEVEE_OK) status = session_warm_up(t->model, &t->evaluated, t->settings.longest_tokens, error);
-    t->warm_bytes = ledger_booked(LEVEE_CATEGORY_COUNT);
     if (status == LEVEE_OK) status = session_rates(t->model, &t->rates, error);
+    t->warm_bytes = ledger_booked(LEVEE_CATEGORY_COUNT); /* its products stay */
     if (status == LEVEE_OK) status = session_measure(t->model, error);
     return status;
 }
