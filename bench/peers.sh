@@ -26,6 +26,7 @@ kinds=${KINDS-lora full head} variants=${VARIANTS-f32:eager f32:checkpoint f32:c
 mlx=${MLX-bf16} mlx_kinds=${MLX_KINDS-lora} dtypes=${DTYPES-f32 bf16} steps=${STEPS:-4} mlx_steps=${MLX_STEPS:-3}
 threads=${THREADS:-$(nproc)} results=${RESULTS:-build/bench} counter=${COUNTER:-instructions:u}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/levee
+export HELD_MILLISECONDS=20 # a training holds what it holds for longer
 peers=${PEERS:-$cache/peers} mlx_peers=${MLX_PEERS:-$cache/peers-mlx}
 here=$(dirname "$0")
 work=$(mktemp -d) runner='' load=$(cut -d ' ' -f 1 /proc/loadavg)
