@@ -86,11 +86,12 @@ static uint64_t chunk_floats(const lora *l) { return l->rank * (l->in + l->out);
 
 static uint64_t chunks_of(const lora *l, uint64_t rows) { return (rows + l->chunk_rows - 1) / l->chunk_rows; }
 
-/* Lays out the scratch from `memory` on. */
+/* Lays out the scratch from `memory` on; NULL when only sizes are asked for. */
 static void lay(lora *l, unsigned char *memory) {
     l->drops = l->call->parameters->dropout > 0;
     l->chunk_rows = rows_of_chunk(l->rank);
     l->block_bytes = 2 * floats_bytes(BLOCK_ROWS, l->rank) + (l->drops ? floats_bytes(BLOCK_ROWS, l->in) : 0);
+    if (!memory) return;
     l->b_transposed = (float *)(void *)memory;
     l->blocks = memory + floats_bytes(l->rank, l->out);
     l->chunks = (float *)(void *)(l->blocks + l->state->threads * l->block_bytes);
