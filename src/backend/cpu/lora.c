@@ -79,22 +79,22 @@ typedef struct lora {
 /* So many rows that their part of the gradients takes little beside them. */
 static uint64_t rows_of_chunk(uint64_t rank) {
     uint64_t blocks = (8 * rank + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    return BLOCK_ROWS * (blocks < 4 ? blocks : 4);
+    return BLOCK_ROWS * (blocks < 1 ? 1 : blocks < 4 ? blocks : 4);
 }
 
 static uint64_t chunk_floats(const lora *l) { return l->rank * (l->in + l->out); }
 
 static uint64_t chunks_of(const lora *l, uint64_t rows) { return (rows + l->chunk_rows - 1) / l->chunk_rows; }
 
-/* Lays out the scratch from `memory` on; NULL when only sizes are asked for. */
+/* Lays out the scratch from `memory` on; NULL when only sizes are asked for, so addresses are numbers. */
 static void lay(lora *l, unsigned char *memory) {
     l->drops = l->call->parameters->dropout > 0;
     l->chunk_rows = rows_of_chunk(l->rank);
     l->block_bytes = 2 * floats_bytes(BLOCK_ROWS, l->rank) + (l->drops ? floats_bytes(BLOCK_ROWS, l->in) : 0);
-    if (!memory) return;
-    l->b_transposed = (float *)(void *)memory;
-    l->blocks = memory + floats_bytes(l->rank, l->out);
-    l->chunks = (float *)(void *)(l->blocks + l->state->threads * l->block_bytes);
+    uintptr_t b_transposed = (uintptr_t)memory, blocks = b_transposed + floats_bytes(l->rank, l->out);
+    l->b_transposed = (float *)b_transposed;
+    l->blocks = (unsigned char *)blocks;
+    l->chunks = (float *)(blocks + l->state->threads * l->block_bytes);
 }
 
 static lora forward_of(const struct backend_state *state, const kernel_call *call) {
