@@ -189,7 +189,7 @@ RANGE(queries)
 RANGE(keys)
 
 static uint64_t row_sums_bytes(const kernel_call *call) {
-    return (call->in[0].rows * call->parameters->heads * sizeof(float) + 63) & ~63ull;
+    return align64(call->in[0].rows * call->parameters->heads * sizeof(float));
 }
 
 static uint64_t scratch(const struct backend_state *state, const kernel_call *call) {

@@ -18,7 +18,7 @@
 enum { BLOCK = ATTENTION_BLOCK, MOST_HEADS = 4 };
 
 bool attention_has_products(const struct backend_state *state) {
-    return gemm_reads_blocked(state->products, state->compute == COMPUTE_BF16 ? DTYPE_BF16 : DTYPE_F32);
+    return gemm_reads_blocked(state->products, product_type(state));
 }
 
 typedef struct block_products {
@@ -36,7 +36,7 @@ static block_products products_of(const struct backend_state *state, const opera
     uint32_t group = p->heads / p->kv_heads, heads = MOST_HEADS;
     while (group % heads) heads--;
     uint32_t rows = heads * BLOCK, dim = p->head_dim;
-    dtype type = state->compute == COMPUTE_BF16 ? DTYPE_BF16 : DTYPE_F32;
+    dtype type = product_type(state);
     return (block_products){
         .type = type,
         .heads = heads,
@@ -51,7 +51,7 @@ static block_products products_of(const struct backend_state *state, const opera
 /* Scratch is given out piece by piece; from NULL, to know how much it takes. */
 static void *take(uintptr_t *next, uint64_t bytes) {
     uintptr_t here = *next;
-    *next += (bytes + 63) & ~63ull;
+    *next += align64(bytes);
     return (void *)here;
 }
 
@@ -74,7 +74,7 @@ typedef struct forward_block {
     float *scores, *output, *highest, *sum;
 } forward_block;
 
-/* Of one thread; *next goes on to where the next one's begins. */
+/* Of one thread; *next goes on to where it ends. */
 static forward_block lay_forward(struct gemm *g, const block_products *p, uintptr_t *next) {
     uint64_t dim = p->scores.k;
     forward_block b = {.queries = take(next, dtype_bytes(p->type, p->rows * dim)),
@@ -143,9 +143,12 @@ typedef struct products_work {
     block_products products;
     const float *row_sums; /* gradient */
     unsigned char *blocks; /* of all threads */
+    uint64_t block_bytes;  /* of each */
     _Atomic int *status;   /* of all threads: the first failure */
     unsigned thread;
 } products_work;
+
+static uintptr_t thread_blocks(const products_work *w) { return (uintptr_t)w->blocks + w->thread * w->block_bytes; }
 
 static void multiply(const products_work *w, const block_product *p, const void *a, const void *b, float *c,
                      void *own) {
@@ -252,9 +255,8 @@ VECTOR_INLINE void forward_body(products_work *w, uint64_t begin, uint64_t end) 
     const kernel_call *call = w->call;
     const attention_shape *s = &w->shape;
     const block_products *p = &w->products;
-    uintptr_t next = (uintptr_t)w->blocks;
-    forward_block b = {0};
-    for (unsigned t = 0; t <= w->thread; t++) b = lay_forward(w->state->products, p, &next);
+    uintptr_t next = thread_blocks(w);
+    forward_block b = lay_forward(w->state->products, p, &next);
     attention_view v;
     for (uint64_t item = begin; item < end; item++) {
         query_item i = query_item_of(w, item);
@@ -330,9 +332,8 @@ VECTOR_INLINE void queries_body(products_work *w, uint64_t begin, uint64_t end) 
     const kernel_call *call = w->call;
     const attention_shape *s = &w->shape;
     const block_products *p = &w->products;
-    uintptr_t next = (uintptr_t)w->blocks;
-    query_block b = {0};
-    for (unsigned t = 0; t <= w->thread; t++) b = lay_queries(w->state->products, p, &next);
+    uintptr_t next = thread_blocks(w);
+    query_block b = lay_queries(w->state->products, p, &next);
     attention_view v;
     for (uint64_t item = begin; item < end; item++) {
         query_item i = query_item_of(w, item);
@@ -409,9 +410,8 @@ VECTOR_INLINE void keys_body(products_work *w, uint64_t begin, uint64_t end) {
     const attention_shape *s = &w->shape;
     const block_products *p = &w->products;
     uint64_t group = s->heads / s->kv_heads;
-    uintptr_t next = (uintptr_t)w->blocks;
-    key_block b = {0};
-    for (unsigned t = 0; t <= w->thread; t++) b = lay_keys(w->state->products, p, &next);
+    uintptr_t next = thread_blocks(w);
+    key_block b = lay_keys(w->state->products, p, &next);
     for (uint64_t item = begin; item < end; item++) {
         uint64_t kv_head = item % s->kv_heads, first = item / s->kv_heads * BLOCK;
         uint64_t rows = at_most_block(s->tokens - first), stop = attention_last_query(s, first + rows - 1);
@@ -454,11 +454,15 @@ static levee_status prepare_all(struct backend_state *state, const block_product
     return status;
 }
 
+static uint64_t forward_bytes(const struct backend_state *state, const block_products *p) {
+    uintptr_t next = 0;
+    lay_forward(state->products, p, &next);
+    return next;
+}
+
 uint64_t attention_products_scratch(const struct backend_state *state, const kernel_call *call) {
     block_products p = products_of(state, call->parameters);
-    uintptr_t next = 0;
-    lay_forward(state->products, &p, &next);
-    return next * state->threads;
+    return forward_bytes(state, &p) * state->threads;
 }
 
 levee_status attention_products_prepare(struct backend_state *state, const kernel_call *call, levee_error *error) {
@@ -474,16 +478,21 @@ levee_status attention_products_run(struct backend_state *state, const kernel_ca
                        .products = products_of(state, call->parameters),
                        .blocks = call->scratch,
                        .status = &failed};
+    w.block_bytes = forward_bytes(state, &w.products);
     uint64_t blocks = (w.shape.tokens + BLOCK - 1) / BLOCK, sets = w.shape.heads / w.products.heads;
     return result_of(parallel_for_dynamic(state, call->pass, blocks * sets, 1, forward_range, &w), &failed, error);
 }
 
+static uint64_t gradient_bytes(const struct backend_state *state, const block_products *p) {
+    uintptr_t of_queries = 0, of_keys = 0;
+    lay_queries(state->products, p, &of_queries);
+    lay_keys(state->products, p, &of_keys);
+    return larger(of_queries, of_keys);
+}
+
 uint64_t attention_products_gradient_scratch(const struct backend_state *state, const kernel_call *call) {
     block_products p = products_of(state, call->parameters);
-    uintptr_t of_queries = 0, of_keys = 0;
-    lay_queries(state->products, &p, &of_queries);
-    lay_keys(state->products, &p, &of_keys);
-    return larger(of_queries, of_keys) * state->threads;
+    return gradient_bytes(state, &p) * state->threads;
 }
 
 levee_status attention_products_gradient_prepare(struct backend_state *state, const kernel_call *call,
@@ -502,6 +511,7 @@ levee_status attention_products_gradient_run(struct backend_state *state, const 
                        .row_sums = row_sums,
                        .blocks = scratch,
                        .status = &failed};
+    w.block_bytes = gradient_bytes(state, &w.products);
     uint64_t blocks = (w.shape.tokens + BLOCK - 1) / BLOCK, sets = w.shape.heads / w.products.heads;
     levee_status status = parallel_for_dynamic(state, call->pass, blocks * sets, 1, queries_range, &w);
     if (status == LEVEE_OK)

@@ -9,11 +9,11 @@ enum { PIECE_WORDS = 64 };
 
 static uint64_t up_to(uint64_t count, uint64_t multiple) { return (count + multiple - 1) / multiple * multiple; }
 
-static uint64_t words_per_element_pair(dtype type) { return type == DTYPE_BF16 ? 1 : 2; }
+static inline uint64_t elements_of_word(dtype type) { return type == DTYPE_BF16 ? 2 : 1; }
 
 /* Words of one column of b, filled up. */
 static uint64_t column_words(dtype type, uint64_t k) {
-    return up_to(k, type == DTYPE_BF16 ? 32 : 16) * words_per_element_pair(type) / 2;
+    return up_to(k, 16 * elements_of_word(type)) / elements_of_word(type);
 }
 
 uint64_t blocked_bytes(dtype type, uint64_t k, uint64_t n) {
@@ -79,7 +79,7 @@ VECTOR_INLINE void transpose_words(uint32_t *to, const unsigned char *const rows
 VECTOR_INLINE void put_columns(const blocking *b, uint64_t first_row, uint32_t *to) {
     const blocked_source *s = b->source;
     _Alignas(64) unsigned char pieces[8][PIECE_WORDS * sizeof(uint32_t)];
-    uint64_t per_word = s->type == DTYPE_BF16 ? 2 : 1;
+    uint64_t per_word = elements_of_word(s->type);
     for (uint64_t word = 0; word < b->words; word += PIECE_WORDS) {
         uint64_t count = b->words - word < PIECE_WORDS ? b->words - word : PIECE_WORDS, at = word * per_word;
         uint64_t filled = count * per_word, there = s->cols - at < filled ? s->cols - at : filled;
@@ -151,7 +151,7 @@ VECTOR_INLINE void put_body(blocking *b, uint64_t begin, uint64_t end) {
         put_columns(b, 0, to + b->at * b->words);
         return;
     }
-    uint64_t words = BLOCKED_COLUMNS / (b->source->type == DTYPE_BF16 ? 2 : 1);
+    uint64_t words = BLOCKED_COLUMNS / elements_of_word(b->source->type);
     for (uint64_t block = begin; block < end; block++)
         put_rows(b, block * BLOCKED_COLUMNS, words, to + (block * b->words + b->at) * BLOCKED_COLUMNS);
 }
@@ -159,6 +159,6 @@ VECTOR_PATHS(put, blocking)
 
 void blocked_put(instruction_set set, const blocked_source *source, uint64_t at, uint64_t k, void *to) {
     blocking b = {.source = source, .to = to, .words = column_words(source->type, k)};
-    b.at = source->transposed ? at : at / (source->type == DTYPE_BF16 ? 2 : 1);
+    b.at = source->transposed ? at : at / elements_of_word(source->type);
     put(set, &b, 0, source->transposed ? 1 : (source->cols + BLOCKED_COLUMNS - 1) / BLOCKED_COLUMNS);
 }

@@ -18,6 +18,14 @@ struct backend_state {
     struct crew *crew; /* NULL with one thread */
 };
 
+/* The type that products are computed in. */
+static inline dtype product_type(const struct backend_state *state) {
+    return state->compute == COMPUTE_BF16 ? DTYPE_BF16 : DTYPE_F32;
+}
+
+/* Pieces of scratch begin at multiples of 64. */
+static inline uint64_t align64(uint64_t bytes) { return (bytes + 63) & ~63ull; }
+
 /* Calls body(context, begin, end, thread) for disjoint ranges that cover [0, count), at most one range a thread, each
  * but the last a multiple of `grain`. thread < state->threads. Returns when all are done. Allocates nothing. */
 typedef void parallel_body(void *context, uint64_t begin, uint64_t end, unsigned thread);

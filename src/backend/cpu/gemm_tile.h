@@ -22,8 +22,6 @@ typedef struct tiling {
     uint64_t own_bytes, first_bytes, second_bytes;
 } tiling;
 
-static inline uint64_t align64(uint64_t bytes) { return (bytes + 63) & ~63ull; }
-
 /* Scratch of one thread, or of all that work on the same tile. */
 static inline uint64_t tiles_bytes(const tiling *t) { return t->own_bytes + t->first_bytes + t->second_bytes; }
 

@@ -32,8 +32,6 @@ typedef struct head {
 
 static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
-static uint64_t align64(uint64_t bytes) { return (bytes + 63) & ~63ull; }
-
 static head describe(const struct backend_state *state, const kernel_call *call) {
     const kernel_buffer *x = &call->in[0], *weight = &call->in[1];
     head h = {.weight = panels_of(state, weight, true, call->parameters->chunk_tokens, PANEL_PLAIN),

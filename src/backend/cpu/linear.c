@@ -34,7 +34,7 @@ static panel_products forward_products(const struct backend_state *state, const 
                            .type = p.weight.compute};
     p.last = p.full;
     p.last.n = p.weight.last_rows;
-    if (call->in[2].present) p.bias_bytes = (weight->rows * sizeof(float) + 63) & ~63ull;
+    if (call->in[2].present) p.bias_bytes = align64(weight->rows * sizeof(float));
     return p;
 }
 
@@ -118,7 +118,7 @@ static reduction_product weight_product(const struct backend_state *state, const
     return (reduction_product){.rows = (uint32_t)call->in[0].rows,
                                .m = (uint32_t)call->in[0].cols,
                                .n = (uint32_t)call->in[1].cols,
-                               .type = state->compute == COMPUTE_BF16 ? DTYPE_BF16 : DTYPE_F32};
+                               .type = product_type(state)};
 }
 
 static uint64_t weight_scratch(const struct backend_state *state, const kernel_call *call) {

@@ -15,8 +15,6 @@
 
 enum { BLOCK_ROWS = 128 };
 
-static uint64_t align64(uint64_t bytes) { return (bytes + 63) & ~63ull; }
-
 static uint64_t floats_bytes(uint64_t rows, uint64_t cols) { return align64(rows * cols * sizeof(float)); }
 
 /* One block of rows whose elements are dropped by their random numbers: to = keep ? from / (1 - dropout) : 0, or to
@@ -97,30 +95,26 @@ static void lay(lora *l, unsigned char *memory) {
     l->chunks = (float *)(blocks + l->state->threads * l->block_bytes);
 }
 
-static lora forward_of(const struct backend_state *state, const kernel_call *call) {
+static lora describe(const struct backend_state *state, const kernel_call *call, const kernel_buffer *x,
+                     const kernel_buffer *a, uint64_t out) {
     lora l = {.state = state,
               .call = call,
-              .rank = call->in[1].rows,
-              .in = call->in[0].cols,
-              .out = call->out[0].cols,
+              .rank = a->rows,
+              .in = a->cols,
+              .out = out,
               .tokens = call->pass ? call->pass->tokens : 0,
-              .x = call->in[0].data,
-              .a = call->in[1].data};
+              .x = x->data,
+              .a = a->data};
     lay(&l, call->scratch);
     return l;
 }
 
+static lora forward_of(const struct backend_state *state, const kernel_call *call) {
+    return describe(state, call, &call->in[0], &call->in[1], call->out[0].cols);
+}
+
 static lora backward_of(const struct backend_state *state, const kernel_call *call) {
-    lora l = {.state = state,
-              .call = call,
-              .rank = call->in[3].rows,
-              .in = call->in[1].cols,
-              .out = call->in[0].cols,
-              .tokens = call->pass ? call->pass->tokens : 0,
-              .x = call->in[1].data,
-              .a = call->in[3].data};
-    lay(&l, call->scratch);
-    return l;
+    return describe(state, call, &call->in[1], &call->in[3], call->in[0].cols);
 }
 
 static uint64_t scratch_before_chunks(const lora *l) {

@@ -24,7 +24,7 @@ static uint64_t fitting_rows(uint64_t rows, uint64_t row_bytes, uint64_t multipl
 
 panels panels_of(const struct backend_state *state, const kernel_buffer *weight, bool bounded, uint64_t tokens,
                  panel_order wished) {
-    dtype compute = state->compute == COMPUTE_BF16 ? DTYPE_BF16 : DTYPE_F32;
+    dtype compute = product_type(state);
     panels p = {.stored = weight->type, .compute = compute, .rows = weight->rows, .cols = weight->cols};
     if (tokens >= BLOCKED_TOKENS && gemm_reads_blocked(state->products, compute)) p.order = wished;
     bool in_place = p.stored == p.compute && p.order == PANEL_PLAIN;
@@ -37,7 +37,7 @@ panels panels_of(const struct backend_state *state, const kernel_buffer *weight,
     else if (p.order == PANEL_BLOCKED_ROWS)
         p.scratch_bytes = blocked_bytes(compute, height, p.cols);
     else if (!in_place)
-        p.scratch_bytes = (dtype_bytes(compute, height * p.cols) + 63) & ~63ull;
+        p.scratch_bytes = align64(dtype_bytes(compute, height * p.cols));
     return p;
 }
 
