@@ -1,8 +1,6 @@
 /* Matrix products over rows, tile by tile: see gemm.h. */
 #include "backend/cpu/gemm.h"
 
-#include <stdatomic.h>
-
 #include "backend/cpu/gemm_tile.h"
 
 /* The tiles of a thread of its own are smaller, so that they stay in its second cache. */
@@ -73,8 +71,7 @@ typedef struct row_run {
     const void *b;
     float *c;
     unsigned char *scratch;
-    _Atomic int status; /* the first failure; only it may write to `error` */
-    levee_error *error;
+    first_failure failure;
 } row_run;
 
 static levee_status run_tile(const row_run *r, unsigned thread, uint64_t row, uint32_t tile, uint32_t filled,
@@ -97,11 +94,9 @@ static levee_status run_tile(const row_run *r, unsigned thread, uint64_t row, ui
 static void run_rows(void *context, uint64_t begin, uint64_t end, unsigned thread) {
     row_run *r = context;
     levee_error error = {0};
-    for (uint64_t row = begin; row < end && r->status == LEVEE_OK;) {
+    for (uint64_t row = begin; row < end && r->failure.status == LEVEE_OK;) {
         uint32_t left = (uint32_t)(end - row), tile = next_tile(&r->tiles, left), filled = left < tile ? left : tile;
-        int status = (int)run_tile(r, thread, row, tile, filled, &error), none = LEVEE_OK;
-        if (status != LEVEE_OK && atomic_compare_exchange_strong(&r->status, &none, status) && r->error)
-            *r->error = error;
+        first_failure_note(&r->failure, run_tile(r, thread, row, tile, filled, &error), &error);
         row += filled;
     }
 }
@@ -116,12 +111,12 @@ levee_status gemm_rows(struct gemm *g, const row_product *product, uint32_t rows
                  .b = b,
                  .c = c,
                  .scratch = scratch,
-                 .error = error};
+                 .failure = {.error = error}};
     if (product->b_blocked)
         parallel_for_dynamic(g->state, NULL, rows, r.tiles.largest, run_rows, &r);
     else
         run_rows(&r, 0, rows, 0);
-    return (levee_status)r.status;
+    return (levee_status)r.failure.status;
 }
 
 static primitive_key block_key(const block_product *p) {

@@ -2,8 +2,6 @@
  * of c; or, where there are tile kernels, the rows go in deep pieces, b of a piece is put into the order of
  * blocked.h, and the threads share out the columns of a, which are rows of c: so c is read and written a fourth as
  * often. */
-#include <stdatomic.h>
-
 #include "backend/cpu/blocked.h"
 #include "backend/cpu/gemm.h"
 #include "backend/cpu/gemm_tile.h"
@@ -143,8 +141,7 @@ typedef struct slice_run {
     const float *a;         /* its first row */
     float *c;
     unsigned char *scratch;
-    _Atomic int status; /* the first failure; only it may write to `error` */
-    levee_error *error;
+    first_failure failure;
 } slice_run;
 
 static void run_slice(void *context, uint64_t begin, uint64_t end, unsigned thread) {
@@ -152,22 +149,22 @@ static void run_slice(void *context, uint64_t begin, uint64_t end, unsigned thre
     const reduction_product *p = r->product;
     unsigned char *own = r->scratch + r->memory.b + thread * r->memory.thread, *a_tile = own + r->memory.own;
     levee_error error = {0};
-    for (uint64_t slice = begin; slice < end && r->status == LEVEE_OK; slice++) {
+    for (uint64_t slice = begin; slice < end && r->failure.status == LEVEE_OK; slice++) {
         uint64_t first = slice * SLICE;
         uint32_t columns = p->m - first < SLICE ? (uint32_t)(p->m - first) : SLICE;
         primitive_key key = slice_key(p, columns, r->depth);
         fill_tile(r->g, true, a_tile, p->type, r->a + first, p->m, r->filled, r->depth, columns);
-        int none = LEVEE_OK, status = (int)primitive_run(r->g, &key, thread, a_tile, r->scratch, NULL,
-                                                         r->c + first * p->n, own, &error);
-        if (status != LEVEE_OK && atomic_compare_exchange_strong(&r->status, &none, status) && r->error)
-            *r->error = error;
+        first_failure_note(
+            &r->failure,
+            primitive_run(r->g, &key, thread, a_tile, r->scratch, NULL, r->c + first * p->n, own, &error), &error);
     }
 }
 
 static levee_status run_slices(struct gemm *g, const reduction_product *p, uint32_t rows, const float *a,
                                const float *b, float *c, void *scratch, levee_error *error) {
-    slice_run r = {.g = g, .product = p, .memory = slices_layout(g, p), .c = c, .scratch = scratch, .error = error};
-    for (uint64_t done = 0; done < rows && r.status == LEVEE_OK; done += r.filled) {
+    slice_run r = {
+        .g = g, .product = p, .memory = slices_layout(g, p), .c = c, .scratch = scratch, .failure = {.error = error}};
+    for (uint64_t done = 0; done < rows && r.failure.status == LEVEE_OK; done += r.filled) {
         uint32_t left = rows - (uint32_t)done;
         r.depth = next_depth(p, left);
         r.filled = left < r.depth ? left : r.depth;
@@ -181,7 +178,7 @@ static levee_status run_slices(struct gemm *g, const reduction_product *p, uint3
         blocked_fill(g->state, &piece, r.depth, scratch);
         parallel_for_dynamic(g->state, NULL, (p->m + SLICE - 1) / SLICE, 1, run_slice, &r);
     }
-    return (levee_status)r.status;
+    return (levee_status)r.failure.status;
 }
 
 /* --- either --- */

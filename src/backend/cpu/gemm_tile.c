@@ -1,6 +1,7 @@
 /* Tiles of rows: see gemm_tile.h. */
 #include "backend/cpu/gemm_tile.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "backend/cpu/vector.h"
@@ -41,6 +42,12 @@ void choose_tiles(tiling *t, uint32_t most_rows, uint64_t most_bytes) {
     }
     t->first_bytes = align64((t->copies_first ? most : most_padded) * t->first_row_bytes);
     t->second_bytes = align64((t->copies_second ? most : most_padded) * t->second_row_bytes);
+}
+
+void first_failure_note(first_failure *f, levee_status status, const levee_error *error) {
+    int none = LEVEE_OK;
+    if (status != LEVEE_OK && atomic_compare_exchange_strong(&f->status, &none, (int)status) && f->error)
+        *f->error = *error;
 }
 
 /* Copies rows between a matrix with a leading dimension and a dense tile. */

@@ -25,6 +25,14 @@ typedef struct tiling {
 /* Scratch of one thread, or of all that work on the same tile. */
 static inline uint64_t tiles_bytes(const tiling *t) { return t->own_bytes + t->first_bytes + t->second_bytes; }
 
+/* The first failure of threads that work on one product; only it may write to `error`. */
+typedef struct first_failure {
+    _Atomic int status;
+    levee_error *error;
+} first_failure;
+
+void first_failure_note(first_failure *f, levee_status status, const levee_error *error);
+
 /* Whole tiles are used up to `largest`; padded ones when at least three quarters of their rows are filled, for then
  * one padded tile costs less than the smaller ones that would fill it. */
 bool uses_tile(const tiling *t, uint32_t tile);
