@@ -60,17 +60,20 @@ static void lora_and_its_gradient(void **state) {
     graph g;
     graph_open(&g, SPACE_HOST);
     node n = blank(OPERATOR_LORA);
-    n.in[0] = row_of(&g, IN), n.in[3] = row_of(&g, OUT), n.out[0] = row_of(&g, OUT), n.out[1] = row_of(&g, RANK);
-    n.in[1] = weight_of(&g, DTYPE_F32, RANK, IN), n.in[2] = weight_of(&g, DTYPE_F32, OUT, RANK);
+    n.in[0] = row_of(&g, IN), n.out[0] = row_of(&g, OUT), n.out[1] = row_of(&g, RANK);
+    n.in[1] = weight_of(&g, DTYPE_BF16, OUT, IN);
+    n.in[3] = weight_of(&g, DTYPE_F32, RANK, IN), n.in[4] = weight_of(&g, DTYPE_F32, OUT, RANK);
     work w = work_of(&g, &n);
+    assert_true(w.amount[WORK_PRODUCTS] == 2.0 * 10 * IN * OUT);
     assert_true(w.amount[WORK_THIN_PRODUCTS] == 2.0 * 10 * RANK * (IN + OUT));
     for (unsigned with_input = 0; with_input < 2; with_input++) {
         graph_open(&g, SPACE_HOST);
         n = blank(OPERATOR_LORA_GRADIENT);
-        n.in[0] = row_of(&g, OUT), n.in[1] = row_of(&g, IN), n.in[2] = row_of(&g, RANK);
-        n.in[3] = weight_of(&g, DTYPE_F32, RANK, IN), n.in[4] = weight_of(&g, DTYPE_F32, OUT, RANK);
-        if (with_input) n.out[0] = row_of(&g, IN);
+        n.in[0] = row_of(&g, OUT), n.in[3] = row_of(&g, IN), n.in[4] = row_of(&g, RANK);
+        n.in[5] = weight_of(&g, DTYPE_F32, RANK, IN), n.in[6] = weight_of(&g, DTYPE_F32, OUT, RANK);
+        if (with_input) n.in[1] = weight_of(&g, DTYPE_BF16, OUT, IN), n.out[0] = row_of(&g, IN);
         w = work_of(&g, &n);
+        assert_true(w.amount[WORK_PRODUCTS] == with_input * 2.0 * 10 * IN * OUT);
         assert_true(w.amount[WORK_THIN_PRODUCTS] == 2.0 * 10 * RANK * (2 * OUT + IN + with_input * IN));
     }
 }

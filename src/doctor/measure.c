@@ -34,13 +34,14 @@ static trial product_trial(dtype type) {
     return t;
 }
 
+/* LoRA's gradient without that of its input, so without a product with the weight. */
 static trial thin_trial(void) {
-    trial t = {.kind = OPERATOR_LORA, .pass.tokens = ROWS, .amount = 2.0 * ROWS * RANK * 2 * FEATURES};
+    trial t = {.kind = OPERATOR_LORA_GRADIENT, .pass.tokens = ROWS, .amount = 2.0 * ROWS * RANK * 3 * FEATURES};
     t.parameters.scale = 1.0f;
-    t.call.in[0] = t.call.in[3] = t.call.out[0] = buffer(DTYPE_F32, ROWS, FEATURES);
-    t.call.in[1] = buffer(DTYPE_F32, RANK, FEATURES);
-    t.call.in[2] = buffer(DTYPE_F32, FEATURES, RANK);
-    t.call.out[1] = buffer(DTYPE_F32, ROWS, RANK);
+    t.call.in[0] = t.call.in[3] = buffer(DTYPE_F32, ROWS, FEATURES);
+    t.call.in[4] = buffer(DTYPE_F32, ROWS, RANK);
+    t.call.in[5] = t.call.out[1] = buffer(DTYPE_F32, RANK, FEATURES);
+    t.call.in[6] = t.call.out[2] = buffer(DTYPE_F32, FEATURES, RANK);
     return t;
 }
 
@@ -79,15 +80,13 @@ static bool take_all(trial *t) {
     bool taken = true;
     for (unsigned i = 0; i < KERNEL_INPUTS; i++) taken = take(&t->call.in[i]) && taken;
     t->call.scratch = ledger_alloc(LEVEE_RUNTIME, t->call.scratch_bytes);
-    if (t->kind == OPERATOR_LORA) t->call.out[0] = t->call.in[3]; /* the output's buffer is that of `add` */
     for (unsigned i = 0; i < KERNEL_OUTPUTS; i++)
         if (!t->call.out[i].data) taken = take(&t->call.out[i]) && taken;
     return taken && t->call.scratch;
 }
 
 static void give_back(trial *t) {
-    for (unsigned i = 0; i < KERNEL_OUTPUTS; i++)
-        if (t->call.out[i].data != t->call.in[3].data) ledger_free(t->call.out[i].data);
+    for (unsigned i = 0; i < KERNEL_OUTPUTS; i++) ledger_free(t->call.out[i].data);
     for (unsigned i = 0; i < KERNEL_INPUTS; i++) ledger_free(t->call.in[i].data);
     ledger_free(t->call.scratch);
 }

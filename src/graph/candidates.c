@@ -18,13 +18,15 @@ typedef struct finder {
     bool *read_again;       /* a value's: the backward part reads it */
 } finder;
 
+static bool is_projection(const node *n) { return n->kind == OPERATOR_LINEAR || n->kind == OPERATOR_LORA; }
+
 /* Of one row. */
 static double product_flops_token(const graph *g, const node *n) {
-    if (n->kind != OPERATOR_LINEAR && n->kind != OPERATOR_LORA) return 0;
+    if (!is_projection(n)) return 0;
     const value *weight = &g->values[n->in[1]];
-    double width = (double)weight->cols;
-    if (n->kind == OPERATOR_LORA) width += (double)g->values[n->out[0]].cols;
-    return 2.0 * (double)weight->rows * width;
+    double rows = (double)weight->rows, cols = (double)weight->cols, flops = 2 * rows * cols;
+    if (n->kind == OPERATOR_LORA) flops += 2 * (rows + cols) * (double)g->values[n->out[1]].cols;
+    return flops;
 }
 
 /* To compute one row of an operator again. */
@@ -45,8 +47,6 @@ static double seconds_token(const finder *s, const node *n) {
  * anything else. */
 static value_id step_before(const node *n) {
     switch (n->kind) {
-    case OPERATOR_LORA:
-        return n->in[3];
     case OPERATOR_MAGNITUDE:
     case OPERATOR_ROPE:
     case OPERATOR_RMSNORM:
@@ -61,7 +61,7 @@ static void mark_chain(finder *s, value_id v, tensor_class class) {
     const graph *g = s->g;
     while (v != NO_VALUE && g->values[v].producer != NO_NODE && s->class_of[v] == CLASS_NONE) {
         const node *n = &g->nodes[g->values[v].producer];
-        if (n->kind != OPERATOR_LINEAR && step_before(n) == NO_VALUE) return;
+        if (!is_projection(n) && step_before(n) == NO_VALUE) return;
         s->class_of[v] = class;
         if (n->kind == OPERATOR_LORA || n->kind == OPERATOR_RMSNORM) s->class_of[n->out[1]] = class;
         v = step_before(n);
@@ -72,8 +72,7 @@ static void mark_chain(finder *s, value_id v, tensor_class class) {
 static bool follows_projection(const graph *g, const node *norm) {
     uint32_t producer = g->values[norm->in[0]].producer;
     if (producer == NO_NODE) return false;
-    operator_kind kind = g->nodes[producer].kind;
-    return kind == OPERATOR_LINEAR || kind == OPERATOR_LORA || kind == OPERATOR_MAGNITUDE;
+    return is_projection(&g->nodes[producer]) || g->nodes[producer].kind == OPERATOR_MAGNITUDE;
 }
 
 static void classify(finder *s) {

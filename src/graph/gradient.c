@@ -97,15 +97,17 @@ static void differentiate_linear(differentiation *d, const node *f, value_id dy)
 }
 
 static void differentiate_lora(differentiation *d, const node *f, value_id dy) {
-    value_id x = f->in[0], a = f->in[1], b = f->in[2], base = f->in[3];
+    value_id x = f->in[0], weight = f->in[1], a = f->in[3], b = f->in[4];
     node n = backward_node(OPERATOR_LORA_GRADIENT, f);
-    n.in[0] = dy, n.in[1] = x, n.in[2] = f->out[1], n.in[3] = a, n.in[4] = b;
-    n.in[6] = f->in[4], n.in[7] = f->in[5];
-    if (needs(d, x)) accumulate_into(d, &n, 5, x);
+    n.in[0] = dy, n.in[3] = x, n.in[4] = f->out[1], n.in[5] = a, n.in[6] = b;
+    n.in[7] = f->in[5], n.in[8] = f->in[6];
+    if (needs(d, x)) {
+        n.in[1] = weight;
+        accumulate_into(d, &n, 2, x);
+    }
     n.out[1] = graph_gradient_of(d->g, a);
     n.out[2] = graph_gradient_of(d->g, b);
     graph_node(d->g, &n);
-    if (needs(d, base)) collect(d, f, base, dy); /* y = base + ...: the gradient passes through unchanged */
 }
 
 static void differentiate_magnitude(differentiation *d, const node *f, value_id dy) {

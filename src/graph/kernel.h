@@ -43,13 +43,15 @@ typedef enum operator_kind {
     OPERATOR_LINEAR_GRADIENT_WEIGHT,
     /* in: dy [T, out]  out: gradient of the bias [out], accumulates */
     OPERATOR_LINEAR_GRADIENT_BIAS,
-    /* in: x [T, in], A [r, in], B [out, r], add [T, out], examples i32 [T], positions i32 [T] (the last two only when
-     * dropout > 0)  out: y [T, out] = add + scale * u B^T, u [T, r] = drop(x) A^T.
+    /* A linear operator with LoRA. in: x, weight, bias (as of LINEAR), A [r, in], B [out, r], examples i32 [T],
+     * positions i32 [T] (the last two only when dropout > 0)
+     * out: y [T, out] = x weight^T + bias + scale * u B^T, u [T, r] = drop(x) A^T.
      * drop keeps an element with probability 1 - dropout and scales it by 1 / (1 - dropout). */
     OPERATOR_LORA,
-    /* in: dy [T, out], x [T, in], u [T, r], A, B, add [T, in], examples, positions (as above)
-     * out: dx [T, in] = add + drop'(scale * dy B A), or absent (data NULL); gradient of A [r, in], accumulates,
-     * and gradient of B [out, r], accumulates. drop' multiplies by the mask of the forward pass. */
+    /* in: dy [T, out], weight, add [T, in], x [T, in], u [T, r], A, B, examples, positions (as above)
+     * out: dx [T, in] = add + dy weight + drop'(scale * dy B A), or absent (data NULL; then weight and add are too);
+     * gradient of A [r, in], accumulates, and gradient of B [out, r], accumulates. drop' multiplies by the mask of the
+     * forward pass. */
     OPERATOR_LORA_GRADIENT,
     /* DoRA's norm. in: weight [out, in], A [r, in], B [out, r]  out: inverse_norm [1, out], of each row of weight +
      * scale * B A; 0 for a row of zeros. Depends on no token, and has no gradient: DoRA takes it for a constant. */
@@ -117,7 +119,7 @@ typedef struct kernel_buffer {
     uint64_t cols;
 } kernel_buffer;
 
-enum { KERNEL_INPUTS = 8, KERNEL_OUTPUTS = 3 };
+enum { KERNEL_INPUTS = 9, KERNEL_OUTPUTS = 3 };
 
 /* What changes from pass to pass. */
 typedef struct pass_scalars {

@@ -26,7 +26,9 @@ static void add_weights(search *s) {
         const node *n = &g->nodes[i];
         if (n->in[1] == NO_VALUE) continue;
         double bytes = 4.0 * (double)g->values[n->in[1]].rows * (double)g->values[n->in[1]].cols;
-        if (n->kind == OPERATOR_LINEAR || n->kind == OPERATOR_LINEAR_GRADIENT_INPUT) s->weight_bytes_decoded += bytes;
+        bool decoded = n->kind == OPERATOR_LINEAR || n->kind == OPERATOR_LINEAR_GRADIENT_INPUT ||
+                       n->kind == OPERATOR_LORA || n->kind == OPERATOR_LORA_GRADIENT;
+        if (decoded) s->weight_bytes_decoded += bytes;
         if (n->kind == OPERATOR_HEAD_LOSS_GRADIENT || n->kind == OPERATOR_HEAD_LOSS) s->head_bytes = bytes;
     }
 }

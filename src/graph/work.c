@@ -29,12 +29,16 @@ static void add_operations(work *sum, const graph *g, const node *n, double sequ
         break;
     }
     case OPERATOR_LORA: /* A is [r, in], B [out, r] */
-        amount[WORK_THIN_PRODUCTS] += 2 * rows_of(g, n->in[1]) * (cols_of(g, n->in[1]) + rows_of(g, n->in[2]));
+        amount[WORK_PRODUCTS] += 2 * rows_of(g, n->in[1]) * cols_of(g, n->in[1]);
+        amount[WORK_THIN_PRODUCTS] += 2 * rows_of(g, n->in[3]) * (cols_of(g, n->in[3]) + rows_of(g, n->in[4]));
         break;
     case OPERATOR_LORA_GRADIENT: {
-        double in = cols_of(g, n->in[3]), out = rows_of(g, n->in[4]);
-        if (n->out[0] != NO_VALUE) in *= 2;
-        amount[WORK_THIN_PRODUCTS] += 2 * rows_of(g, n->in[3]) * (2 * out + in);
+        double in = cols_of(g, n->in[5]), out = rows_of(g, n->in[6]);
+        if (n->out[0] != NO_VALUE) {
+            amount[WORK_PRODUCTS] += 2 * rows_of(g, n->in[1]) * cols_of(g, n->in[1]);
+            in *= 2;
+        }
+        amount[WORK_THIN_PRODUCTS] += 2 * rows_of(g, n->in[5]) * (2 * out + in);
         break;
     }
     case OPERATOR_ATTENTION:

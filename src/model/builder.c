@@ -167,13 +167,13 @@ static value_id adapter_value(builder *b, uint32_t layer, model_projection proje
 }
 
 /* y * magnitude / |rows of weight + scale * B A| + bias, where y is what LoRA's node gives. */
-static value_id set_magnitude(builder *b, const node *lora, value_id weight, value_id bias, uint32_t layer,
-                              model_projection projection, uint64_t out) {
+static value_id set_magnitude(builder *b, const node *lora, value_id bias, uint32_t layer, model_projection projection,
+                              uint64_t out) {
     node norm = make_node(OPERATOR_ADAPTED_NORM, (int32_t)layer), n = make_node(OPERATOR_MAGNITUDE, (int32_t)layer);
     norm.parameters.scale = lora->parameters.scale;
-    norm.in[0] = weight;
-    norm.in[1] = lora->in[1];
-    norm.in[2] = lora->in[2];
+    norm.in[0] = lora->in[1];
+    norm.in[1] = lora->in[3];
+    norm.in[2] = lora->in[4];
     norm.out[0] = graph_value(b->g, VALUE_ACTIVATION, DTYPE_F32, 1, out, (int32_t)layer, "layer %u %s inverse norm",
                               layer, model_projection_name(projection));
     graph_node(b->g, &norm);
@@ -186,25 +186,19 @@ static value_id set_magnitude(builder *b, const node *lora, value_id weight, val
     return n.out[0];
 }
 
-/* base + scale * drop(x) A^T B^T */
-static node adapt(builder *b, value_id base, value_id x, uint32_t layer, model_projection projection, uint64_t in,
-                  uint64_t out) {
-    node n = make_node(OPERATOR_LORA, (int32_t)layer);
-    n.parameters.scale = b->trained->scale;
-    n.parameters.dropout = b->trained->dropout;
-    n.parameters.site = layer * PROJECTION_COUNT + (uint32_t)projection;
-    n.in[0] = x;
-    n.in[1] = adapter_value(b, layer, projection, ADAPTER_A, b->trained->rank, in);
-    n.in[2] = adapter_value(b, layer, projection, ADAPTER_B, out, b->trained->rank);
-    n.in[3] = base;
+/* Adds scale * drop(x) A^T B^T to what a linear operator gives. */
+static void adapt(builder *b, node *linear, uint32_t layer, model_projection projection, uint64_t in, uint64_t out) {
+    linear->kind = OPERATOR_LORA;
+    linear->parameters.scale = b->trained->scale;
+    linear->parameters.dropout = b->trained->dropout;
+    linear->parameters.site = layer * PROJECTION_COUNT + (uint32_t)projection;
+    linear->in[3] = adapter_value(b, layer, projection, ADAPTER_A, b->trained->rank, in);
+    linear->in[4] = adapter_value(b, layer, projection, ADAPTER_B, out, b->trained->rank);
     if (b->trained->dropout > 0) {
-        n.in[4] = b->examples;
-        n.in[5] = b->positions;
+        linear->in[5] = b->examples;
+        linear->in[6] = b->positions;
     }
-    n.out[0] = activation(b, out, (int32_t)layer, model_projection_name(projection));
-    n.out[1] = activation(b, b->trained->rank, (int32_t)layer, "lora inner");
-    graph_node(b->g, &n);
-    return n;
+    linear->out[1] = activation(b, b->trained->rank, (int32_t)layer, "lora inner");
 }
 
 static value_id project(builder *b, value_id x, uint32_t layer, model_projection projection) {
@@ -220,10 +214,9 @@ static value_id project(builder *b, value_id x, uint32_t layer, model_projection
     value_id bias = c->biased[projection] ? tensor(b, (int32_t)layer, 1, out, name, "bias") : NO_VALUE;
     if (!has_magnitude) n.in[2] = bias; /* else it comes after the magnitude */
     n.out[0] = activation(b, out, (int32_t)layer, name);
+    if (adapted) adapt(b, &n, layer, projection, in, out);
     graph_node(b->g, &n);
-    if (!adapted) return n.out[0];
-    node lora = adapt(b, n.out[0], x, layer, projection, in, out);
-    return has_magnitude ? set_magnitude(b, &lora, n.in[1], bias, layer, projection, out) : lora.out[0];
+    return has_magnitude ? set_magnitude(b, &n, bias, layer, projection, out) : n.out[0];
 }
 
 static value_id rotate(builder *b, value_id x, uint32_t heads, int32_t layer, const char *name) {

@@ -41,9 +41,8 @@ levee_status parallel_for_dynamic(const struct backend_state *state, const pass_
 /* Kernels by file; collected in cpu.c into the table. */
 extern const kernel cpu_copy, cpu_embedding, cpu_embedding_gradient;                      /* embedding.c */
 extern const kernel cpu_rmsnorm, cpu_rmsnorm_gradient_input, cpu_rmsnorm_gradient_weight; /* rmsnorm.c */
-extern const kernel cpu_linear, cpu_linear_gradient_input, cpu_linear_gradient_weight;    /* linear.c */
+extern const kernel cpu_linear, cpu_linear_gradient_input, cpu_linear_gradient_weight;    /* linear.c; LoRA too */
 extern const kernel cpu_linear_gradient_bias;                                             /* bias.c */
-extern const kernel cpu_lora, cpu_lora_gradient;                                          /* lora.c */
 extern const kernel cpu_adapted_norm, cpu_magnitude, cpu_magnitude_gradient;              /* dora.c */
 extern const kernel cpu_rope_table, cpu_rope;                                             /* rope.c */
 extern const kernel cpu_attention, cpu_attention_gradient, cpu_attention_cached;          /* attention*.c */

@@ -1,39 +1,55 @@
-/* Linear operators: products with a weight, panel by panel. y is overwritten; dx is overwritten, or added to when
- * `add` is given; the gradient of the weight is added to. */
+/* Linear operators, with LoRA and without: products with a weight, panel by panel. Where panels are blocked, threads
+ * take tiles of rows and do LoRA's part with them; else all threads do one product at a time, and LoRA's part before
+ * and after. y is overwritten; dx is overwritten, or added to when `add` is given; gradients are added to. */
 #include <string.h>
 
-#include "backend/cpu/gemm.h"
+#include "backend/cpu/lora.h"
 #include "backend/cpu/panel.h"
+#include "backend/cpu/row_tiles.h"
 
-/* The products of one operator with the panels of its weight, and its scratch: the decoded bias, the decoded panel,
- * then the products' own. */
+/* The products of one operator with the panels of its weight: whole ones, and the last, which may be smaller. Scratch:
+ * the decoded bias, the decoded panel, the products' own, then LoRA's. */
 typedef struct panel_products {
     panels weight;
-    row_product full, last; /* `last` is the panel at the end, which may be shorter */
-    uint64_t bias_bytes, scratch_bytes;
+    bool tiled;
+    row_tiles tiles[2];
+    row_product products[2];
+    uint64_t bias_bytes, product_bytes;
 } panel_products;
 
-static panel_products with_scratch(const struct backend_state *state, panel_products p) {
-    uint64_t full = gemm_rows_scratch(state->products, &p.full), last = gemm_rows_scratch(state->products, &p.last);
-    p.scratch_bytes = p.bias_bytes + p.weight.scratch_bytes + (full > last ? full : last);
-    return p;
+static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
+/* Of a product as it is with a whole panel, and with the last. */
+static void make_products(const struct backend_state *state, panel_products *p, row_product whole, row_product last) {
+    const row_product *both[2] = {&whole, &last};
+    p->tiled = p->weight.order != PANEL_PLAIN;
+    for (unsigned i = 0; i < 2; i++) {
+        const row_product *r = both[i];
+        if (p->tiled) {
+            p->tiles[i] = row_tiles_of(state, r->rows, r->n, r->k, r->type);
+            p->product_bytes = larger(p->product_bytes, row_tiles_scratch(state, &p->tiles[i]));
+        } else {
+            p->products[i] = *r;
+            p->product_bytes = larger(p->product_bytes, gemm_rows_scratch(state->products, r));
+        }
+    }
 }
 
 /* y [T, panel] = x weight^T: a panel is n wide. */
 static panel_products forward_products(const struct backend_state *state, const kernel_call *call) {
     const kernel_buffer *x = &call->in[0], *weight = &call->in[1];
     panel_products p = {.weight = panels_of(state, weight, false, x->rows, PANEL_BLOCKED_COLUMNS)};
-    p.full = (row_product){.rows = (uint32_t)x->rows,
-                           .n = p.weight.panel_rows,
-                           .k = (uint32_t)weight->cols,
-                           .lda = weight->cols,
-                           .ldc = weight->rows,
-                           .b_transposed = p.weight.order == PANEL_PLAIN,
-                           .b_blocked = p.weight.order != PANEL_PLAIN,
-                           .bias = call->in[2].present,
-                           .type = p.weight.compute};
-    p.last = p.full;
-    p.last.n = p.weight.last_rows;
+    row_product whole = {.rows = (uint32_t)x->rows,
+                         .n = p.weight.panel_rows,
+                         .k = (uint32_t)weight->cols,
+                         .lda = weight->cols,
+                         .ldc = weight->rows,
+                         .b_transposed = true,
+                         .bias = call->in[2].present,
+                         .type = p.weight.compute};
+    row_product last = whole;
+    last.n = p.weight.last_rows;
+    make_products(state, &p, whole, last);
     if (call->in[2].present) p.bias_bytes = align64(weight->rows * sizeof(float));
     return p;
 }
@@ -42,26 +58,88 @@ static panel_products forward_products(const struct backend_state *state, const 
 static panel_products backward_products(const struct backend_state *state, const kernel_call *call) {
     const kernel_buffer *dy = &call->in[0], *weight = &call->in[1];
     panel_products p = {.weight = panels_of(state, weight, false, dy->rows, PANEL_BLOCKED_ROWS)};
-    p.full = (row_product){.rows = (uint32_t)dy->rows,
-                           .n = (uint32_t)weight->cols,
-                           .k = p.weight.panel_rows,
-                           .lda = weight->rows,
-                           .ldc = weight->cols,
-                           .b_blocked = p.weight.order != PANEL_PLAIN,
-                           .accumulate = call->in[2].present || p.weight.panel_rows < weight->rows,
-                           .type = p.weight.compute};
-    p.last = p.full;
-    p.last.k = p.weight.last_rows;
+    row_product whole = {.rows = (uint32_t)dy->rows,
+                         .n = (uint32_t)weight->cols,
+                         .k = p.weight.panel_rows,
+                         .lda = weight->rows,
+                         .ldc = weight->cols,
+                         .accumulate = call->in[2].present || p.weight.panel_rows < weight->rows,
+                         .type = p.weight.compute};
+    row_product last = whole;
+    last.k = p.weight.last_rows;
+    make_products(state, &p, whole, last);
     return p;
 }
 
+static uint64_t scratch_before_lora(const panel_products *p) {
+    return p->bias_bytes + p->weight.scratch_bytes + p->product_bytes;
+}
+
 static levee_status prepare_products(struct backend_state *state, const panel_products *p, levee_error *error) {
-    levee_status status = gemm_prepare_rows(state->products, &p->full, error);
-    return status == LEVEE_OK ? gemm_prepare_rows(state->products, &p->last, error) : status;
+    levee_status status = LEVEE_OK;
+    for (unsigned i = 0; i < 2 && status == LEVEE_OK; i++)
+        status = p->tiled ? row_tiles_prepare(state, &p->tiles[i], error)
+                          : gemm_prepare_rows(state->products, &p->products[i], error);
+    return status;
+}
+
+/* One operator at work. */
+typedef struct linear_run {
+    struct backend_state *state;
+    const kernel_call *call;
+    const panel_products *p;
+    const lora *adapter; /* NULL without one */
+    uint64_t panel_row;  /* the weight's row that the panel at hand begins with */
+    row_tile_steps steps;
+} linear_run;
+
+static bool is_last_panel(const linear_run *r) { return r->panel_row + r->p->weight.panel_rows >= r->p->weight.rows; }
+
+/* The panel at hand, in order for the products. */
+static const void *fetch(const linear_run *r) {
+    unsigned char *memory = (unsigned char *)r->call->scratch + r->p->bias_bytes;
+    return panel_fetch(r->state, &r->p->weight, r->call->in[1].data, r->panel_row, memory);
+}
+
+static void *product_memory(const linear_run *r) {
+    return (unsigned char *)r->call->scratch + r->p->bias_bytes + r->p->weight.scratch_bytes;
+}
+
+/* The product with the panel at hand; `tiles` says of what. */
+static levee_status multiply(const linear_run *r, row_tiles_call *tiles, levee_error *error) {
+    bool last = is_last_panel(r);
+    tiles->rows = r->call->pass->tokens;
+    tiles->b = fetch(r);
+    tiles->scratch = product_memory(r);
+    if (r->p->tiled) return row_tiles_run(r->state, &r->p->tiles[last], tiles, &r->steps, error);
+    return gemm_rows(r->state->products, &r->p->products[last], tiles->rows, tiles->a, tiles->b, tiles->bias, tiles->c,
+                     tiles->scratch, error);
+}
+
+/* --- forward --- */
+
+static void narrow_rows(void *context, uint64_t row, uint64_t rows, unsigned thread) {
+    const linear_run *r = context;
+    if (r->panel_row == 0) lora_narrow(r->adapter, row, rows, thread);
+}
+
+static void add_outputs(void *context, uint64_t row, uint64_t rows, uint64_t first, uint64_t cols, float *y) {
+    const linear_run *r = context;
+    lora_add_output(r->adapter, row, rows, r->panel_row + first, cols, y);
+}
+
+/* All of LoRA's part, after products of all threads. */
+static void adapt_rows(void *context, uint64_t begin, uint64_t end, unsigned thread) {
+    const linear_run *r = context;
+    const lora *l = r->adapter;
+    lora_narrow(l, begin, end - begin, thread);
+    lora_add_output(l, begin, end - begin, 0, l->out, (float *)r->call->out[0].data + begin * l->out);
 }
 
 static uint64_t forward_scratch(const struct backend_state *state, const kernel_call *call) {
-    return with_scratch(state, forward_products(state, call)).scratch_bytes;
+    panel_products p = forward_products(state, call);
+    uint64_t adapter_bytes = call->in[3].present ? lora_forward(state, call, NULL).scratch_bytes : 0;
+    return scratch_before_lora(&p) + adapter_bytes;
 }
 
 static levee_status forward_prepare(struct backend_state *state, const kernel_call *call, levee_error *error) {
@@ -72,47 +150,119 @@ static levee_status forward_prepare(struct backend_state *state, const kernel_ca
 static levee_status forward_run(struct backend_state *state, const kernel_call *call, levee_error *error) {
     const kernel_buffer *weight = &call->in[1], *bias = &call->in[2];
     panel_products p = forward_products(state, call);
-    unsigned char *bias_memory = call->scratch, *panel_memory = bias_memory + p.bias_bytes;
-    unsigned char *product_memory = panel_memory + p.weight.scratch_bytes;
-    float *y = call->out[0].data, *decoded_bias = (float *)(void *)bias_memory;
+    linear_run r = {.state = state, .call = call, .p = &p, .steps.context = &r};
+    lora adapter;
+    if (call->in[3].present) {
+        adapter = lora_forward(state, call, (unsigned char *)call->scratch + scratch_before_lora(&p));
+        r.adapter = &adapter;
+        r.steps.before = narrow_rows, r.steps.on_result = add_outputs;
+    }
+    float *y = call->out[0].data, *decoded_bias = call->scratch;
     if (bias->present) dtype_convert(DTYPE_F32, decoded_bias, bias->type, bias->data, weight->rows);
     levee_status status = LEVEE_OK;
-    for (uint64_t row = 0; row < weight->rows && status == LEVEE_OK; row += p.weight.panel_rows) {
+    for (; r.panel_row < weight->rows && status == LEVEE_OK; r.panel_row += p.weight.panel_rows) {
         if (pass_is_interrupted(call->pass)) return LEVEE_STOPPED;
-        const void *panel = panel_fetch(state, &p.weight, weight->data, row, panel_memory);
-        bool last = row + p.weight.panel_rows >= weight->rows;
-        status = gemm_rows(state->products, last ? &p.last : &p.full, call->pass->tokens, call->in[0].data, panel,
-                           bias->present ? decoded_bias + row : NULL, y + row, product_memory, error);
+        row_tiles_call tiles = {.a = call->in[0].data, .lda = weight->cols, .c = y + r.panel_row, .ldc = weight->rows};
+        if (bias->present) tiles.bias = decoded_bias + r.panel_row;
+        status = multiply(&r, &tiles, error);
     }
+    if (status == LEVEE_OK && r.adapter && !p.tiled)
+        status = parallel_for_dynamic(state, NULL, call->pass->tokens, LORA_ROWS, adapt_rows, &r);
     return status;
 }
 
+/* --- backward --- */
+
+static void take_outputs(void *context, uint64_t row, uint64_t rows, unsigned thread) {
+    const linear_run *r = context;
+    (void)thread;
+    if (r->panel_row == 0) lora_take_output(r->adapter, row, rows);
+}
+
+static void add_inputs(void *context, uint64_t row, uint64_t rows, uint64_t first, uint64_t cols, float *dx) {
+    const linear_run *r = context;
+    if (is_last_panel(r) && !r->adapter->drops) lora_add_input(r->adapter, row, rows, first, cols, dx);
+}
+
+static void take_inputs(void *context, uint64_t row, uint64_t rows, unsigned thread) {
+    const linear_run *r = context;
+    const lora *l = r->adapter;
+    float *dx = r->call->out[0].data;
+    if (!is_last_panel(r)) return;
+    for (uint64_t i = row; i < row + rows; i += LORA_ROWS)
+        lora_take_input(l, i, row + rows - i < LORA_ROWS ? row + rows - i : LORA_ROWS, dx ? dx + i * l->in : NULL,
+                        thread);
+}
+
+/* All of LoRA's part, after products of all threads, or without a product. */
+static void take_rows(void *context, uint64_t begin, uint64_t end, unsigned thread) {
+    const linear_run *r = context;
+    const lora *l = r->adapter;
+    float *dx = r->call->out[0].data;
+    for (uint64_t row = begin; row < end; row += LORA_ROWS) {
+        uint64_t rows = end - row < LORA_ROWS ? end - row : LORA_ROWS;
+        float *rows_of_dx = dx ? dx + row * l->in : NULL;
+        lora_take_output(l, row, rows);
+        if (dx && !l->drops) lora_add_input(l, row, rows, 0, l->in, rows_of_dx);
+        lora_take_input(l, row, rows, rows_of_dx, thread);
+    }
+}
+
+/* Without a gradient of its input an adapted operator has no product. */
+static bool has_product(const kernel_call *call) { return call->out[0].present; }
+
 static uint64_t input_scratch(const struct backend_state *state, const kernel_call *call) {
-    return with_scratch(state, backward_products(state, call)).scratch_bytes;
+    uint64_t bytes = call->in[5].present ? lora_backward(state, call, NULL).scratch_bytes : 0;
+    if (!has_product(call)) return bytes;
+    panel_products p = backward_products(state, call);
+    return scratch_before_lora(&p) + bytes;
 }
 
 static levee_status input_prepare(struct backend_state *state, const kernel_call *call, levee_error *error) {
+    if (!has_product(call)) return LEVEE_OK;
     panel_products p = backward_products(state, call);
     return prepare_products(state, &p, error);
 }
 
-static levee_status input_run(struct backend_state *state, const kernel_call *call, levee_error *error) {
-    const kernel_buffer *weight = &call->in[1];
-    panel_products p = backward_products(state, call);
-    unsigned char *panel_memory = call->scratch, *product_memory = panel_memory + p.weight.scratch_bytes;
-    const float *dy = call->in[0].data;
-    float *dx = call->out[0].data;
-    if (p.full.accumulate && !call->in[2].present) memset(dx, 0, call->pass->tokens * weight->cols * sizeof *dx);
+static levee_status multiply_panels(linear_run *r, levee_error *error) {
+    const kernel_buffer *weight = &r->call->in[1], *add = &r->call->in[2];
+    const float *dy = r->call->in[0].data;
+    float *dx = r->call->out[0].data;
+    bool zeroed = !r->p->tiled && r->p->products[0].accumulate && !add->present;
+    if (zeroed) memset(dx, 0, r->call->pass->tokens * weight->cols * sizeof *dx);
     levee_status status = LEVEE_OK;
-    for (uint64_t row = 0; row < weight->rows && status == LEVEE_OK; row += p.weight.panel_rows) {
-        if (pass_is_interrupted(call->pass)) return LEVEE_STOPPED;
-        const void *panel = panel_fetch(state, &p.weight, weight->data, row, panel_memory);
-        bool last = row + p.weight.panel_rows >= weight->rows;
-        status = gemm_rows(state->products, last ? &p.last : &p.full, call->pass->tokens, dy + row, panel, NULL, dx,
-                           product_memory, error);
+    for (; r->panel_row < weight->rows && status == LEVEE_OK; r->panel_row += r->p->weight.panel_rows) {
+        if (pass_is_interrupted(r->call->pass)) return LEVEE_STOPPED;
+        row_tiles_call tiles = {.a = dy + r->panel_row,
+                                .lda = weight->rows,
+                                .c = dx,
+                                .ldc = weight->cols,
+                                .add = add->present || r->panel_row > 0};
+        status = multiply(r, &tiles, error);
     }
     return status;
 }
+
+static levee_status input_run(struct backend_state *state, const kernel_call *call, levee_error *error) {
+    panel_products p = {0};
+    linear_run r = {.state = state, .call = call, .p = &p, .steps.context = &r};
+    lora adapter;
+    if (has_product(call)) p = backward_products(state, call);
+    if (call->in[5].present) {
+        adapter = lora_backward(state, call, (unsigned char *)call->scratch + scratch_before_lora(&p));
+        r.adapter = &adapter;
+        r.steps.before = take_outputs, r.steps.on_result = add_inputs, r.steps.after = take_inputs;
+        r.steps.range_rows = adapter.chunk_rows;
+    }
+    levee_status status = has_product(call) ? multiply_panels(&r, error) : LEVEE_OK;
+    if (status != LEVEE_OK || !r.adapter) return status;
+    uint64_t range = adapter.chunk_rows > LORA_ROWS ? adapter.chunk_rows : LORA_ROWS;
+    if (!p.tiled) parallel_for_dynamic(state, NULL, call->pass->tokens, range, take_rows, &r);
+    lora_finish(&adapter);
+    return LEVEE_OK;
+}
+
+/* --- the weight's gradient --- */
 
 static reduction_product weight_product(const struct backend_state *state, const kernel_call *call) {
     return (reduction_product){.rows = (uint32_t)call->in[0].rows,

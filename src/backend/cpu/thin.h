@@ -13,9 +13,9 @@
 void thin_narrow(instruction_set set, const float *x, const float *w, float *u, uint64_t rows, uint64_t width,
                  uint64_t rank);
 
-/* y = u w, or with `add` y += u w */
-void thin_widen(instruction_set set, const float *u, const float *w, float *y, bool add, uint64_t rows,
-                uint64_t width, uint64_t rank);
+/* y = u w, or with `add` y += u w; rows of w are `stride` apart */
+void thin_widen(instruction_set set, const float *u, const float *w, uint64_t stride, float *y, bool add,
+                uint64_t rows, uint64_t width, uint64_t rank);
 
 /* w += u^T x, over the rows in their order */
 void thin_reduce(instruction_set set, const float *u, const float *x, float *w, uint64_t rows, uint64_t width,

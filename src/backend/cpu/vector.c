@@ -93,3 +93,39 @@ void vector_operands(dtype type, void *to, const void *from, uint64_t count) {
     else
         dtype_convert(type, to, DTYPE_F32, from, count);
 }
+
+static void copy_rows(float *to, uint64_t stride, const float *from, uint64_t rows, uint64_t cols) {
+    for (uint64_t r = 0; r < rows; r++) memcpy(to + r * stride, from + r * cols, cols * sizeof *to);
+}
+
+#if defined(__x86_64__)
+/* Stores past the caches are whole lines; what lies before the first and after the last is stored as ever. */
+#define STREAM_ROWS(path, vector, lanes_of_it, load_row, stream_row)                                                 \
+    path static void stream_rows_##vector(float *to, uint64_t stride, const float *from, uint64_t rows,              \
+                                          uint64_t cols) {                                                           \
+        for (uint64_t r = 0; r < rows; r++, to += stride, from += cols) {                                            \
+            uint64_t i = (64 - (uintptr_t)to % 64) % 64 / sizeof *to;                                                \
+            if (i > cols) i = cols;                                                                                  \
+            memcpy(to, from, i * sizeof *to);                                                                        \
+            for (; i + (lanes_of_it) <= cols; i += (lanes_of_it)) stream_row(to + i, load_row(from + i));            \
+            memcpy(to + i, from + i, (cols - i) * sizeof *to);                                                       \
+        }                                                                                                            \
+        _mm_sfence();                                                                                                \
+    }
+STREAM_ROWS(VECTOR_AVX512, __m512, 16, _mm512_loadu_ps, _mm512_stream_ps)
+STREAM_ROWS(VECTOR_AVX2, __m256, 8, _mm256_loadu_ps, _mm256_stream_ps)
+
+void vector_stream(instruction_set set, float *to, uint64_t stride, const float *from, uint64_t rows, uint64_t cols) {
+    if (set == INSTRUCTIONS_AVX512)
+        stream_rows___m512(to, stride, from, rows, cols);
+    else if (set == INSTRUCTIONS_AVX2)
+        stream_rows___m256(to, stride, from, rows, cols);
+    else
+        copy_rows(to, stride, from, rows, cols);
+}
+#else
+void vector_stream(instruction_set set, float *to, uint64_t stride, const float *from, uint64_t rows, uint64_t cols) {
+    (void)set;
+    copy_rows(to, stride, from, rows, cols);
+}
+#endif

@@ -137,4 +137,8 @@ void vector_exponentials(instruction_set set, float *values, uint64_t count, flo
  * has one, which rounds to nearest even as dtype_convert does, but takes subnormal numbers for zero. */
 void vector_operands(dtype type, void *to, const void *from, uint64_t count);
 
+/* Rows of f32, copied past the caches: what is overwritten then need not be read first, as a cache would. For results
+ * that are larger than the caches; `stride` is from one row of `to` to the next, rows of `from` are dense. */
+void vector_stream(instruction_set set, float *to, uint64_t stride, const float *from, uint64_t rows, uint64_t cols);
+
 #endif
