@@ -29,6 +29,11 @@ static double product_flops_token(const graph *g, const node *n) {
     return flops;
 }
 
+/* 0 for what is not one row a token. */
+static double row_bytes(const graph *g, value_id v) {
+    return v != NO_VALUE && g->values[v].per_token ? (double)dtype_bytes(g->values[v].type, g->values[v].cols) : 0;
+}
+
 /* To compute one row of an operator again. */
 static double seconds_token(const finder *s, const node *n) {
     const graph *g = s->g;
@@ -36,10 +41,8 @@ static double seconds_token(const finder *s, const node *n) {
     if (n->kind == OPERATOR_ATTENTION) /* two products of head_dim per pair */
         flops = 4.0 * n->parameters.heads * n->parameters.head_dim *
                 work_rows_seen(n->parameters.window, s->longest_tokens);
-    for (unsigned i = 0; i < KERNEL_INPUTS; i++)
-        if (n->in[i] != NO_VALUE && g->values[n->in[i]].per_token) bytes += 4.0 * (double)g->values[n->in[i]].cols;
-    for (unsigned i = 0; i < KERNEL_OUTPUTS; i++)
-        if (n->out[i] != NO_VALUE && g->values[n->out[i]].per_token) bytes += 4.0 * (double)g->values[n->out[i]].cols;
+    for (unsigned i = 0; i < KERNEL_INPUTS; i++) bytes += row_bytes(g, n->in[i]);
+    for (unsigned i = 0; i < KERNEL_OUTPUTS; i++) bytes += row_bytes(g, n->out[i]);
     return flops / s->rates->products + bytes / s->rates->bytes;
 }
 
@@ -148,7 +151,7 @@ static void collect_candidates(finder *s) {
         candidate *c = find_candidate(s, s->class_of[v], g->values[v].layer);
         const node *n = &g->nodes[g->values[v].producer];
         if (n->out[0] == v) c->seconds_token += seconds_token(s, n);
-        if (s->read_again[v]) c->bytes_token += 4.0 * (double)g->values[v].cols;
+        if (s->read_again[v]) c->bytes_token += row_bytes(g, v);
     }
     uint32_t kept = 0; /* what the backward part does not read costs nothing already */
     for (uint32_t i = 0; i < s->list->count; i++)

@@ -29,12 +29,14 @@ static bool trains(const differentiation *d, value_id v) {
 }
 
 /* A new value shaped like `like`, to hold a gradient of it. */
-static value_id gradient_value(differentiation *d, value_id like) {
+static value_id gradient_of_type(differentiation *d, value_id like, dtype type) {
     if (d->g->failure.status != LEVEE_OK) return NO_VALUE;
     value shape = d->g->values[like];
-    return graph_value(d->g, VALUE_ACTIVATION, DTYPE_F32, shape.per_token ? 0 : shape.rows, shape.cols, shape.layer,
+    return graph_value(d->g, VALUE_ACTIVATION, type, shape.per_token ? 0 : shape.rows, shape.cols, shape.layer,
                        "d %.70s", shape.name);
 }
+
+static value_id gradient_value(differentiation *d, value_id like) { return gradient_of_type(d, like, DTYPE_F32); }
 
 /* Adds `contribution` to what is collected for v. */
 static void collect(differentiation *d, const node *forward, value_id v, value_id contribution) {
@@ -145,8 +147,7 @@ static void differentiate_attention(differentiation *d, const node *f, value_id 
 static void differentiate_swiglu(differentiation *d, const node *f, value_id dy) {
     node n = backward_node(OPERATOR_SWIGLU_GRADIENT, f);
     n.in[0] = dy, n.in[1] = f->in[0], n.in[2] = f->in[1];
-    n.out[0] = gradient_value(d, f->in[0]);
-    n.out[1] = gradient_value(d, f->in[1]);
+    for (unsigned i = 0; i < 2; i++) n.out[i] = gradient_of_type(d, f->in[i], d->g->values[f->in[i]].type);
     graph_node(d->g, &n);
     for (unsigned i = 0; i < 2; i++)
         if (needs(d, f->in[i])) collect(d, f, f->in[i], n.out[i]);

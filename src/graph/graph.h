@@ -91,6 +91,11 @@ sharing operator_sharing(operator_kind kind, unsigned output, unsigned *input);
 /* True when an output is added to instead of overwritten. */
 bool operator_accumulates(operator_kind kind, unsigned output);
 
+/* Stores activations in the type of the products (bf16) where only products would read them, which round them to it
+ * anyway: norms and what goes through SwiGLU, in layers whose weights do not train. Call before graph_differentiate;
+ * gradients of what goes into SwiGLU are then of that type too. */
+levee_status graph_store_operands(graph *g, dtype type, levee_error *error);
+
 /* Appends the backward operators for the parameters that train, and nothing else: the head's loss becomes loss and
  * gradient in one, and every node between it and a parameter gets its gradient, last node first. Call once, on a
  * graph that ends in OPERATOR_HEAD_LOSS. */

@@ -7,6 +7,12 @@
 #include "memory/ledger.h"
 #include "model/parameters.h"
 
+/* Where products are in bf16, so are the values that only they would read. */
+static levee_status store_operands(training *t, graph *g, levee_error *error) {
+    if (t->model->device->compute(t->model->state) != COMPUTE_BF16) return LEVEE_OK;
+    return graph_store_operands(g, DTYPE_BF16, error);
+}
+
 static levee_status build_graphs(training *t, levee_error *error) {
     const model_source *source = &t->model->source;
     graph_open(&t->loss, SPACE_HOST);
@@ -14,8 +20,10 @@ static levee_status build_graphs(training *t, levee_error *error) {
     trainable_set without_dropout = t->settings.trained;
     without_dropout.dropout = 0;
     levee_status status = model_build_loss(&t->loss, source, &t->settings.trained, error);
+    if (status == LEVEE_OK) status = store_operands(t, &t->loss, error);
     if (status == LEVEE_OK && !t->settings.evaluate_only) status = graph_differentiate(&t->loss, error);
     if (status == LEVEE_OK) status = model_build_loss(&t->evaluated, source, &without_dropout, error);
+    if (status == LEVEE_OK) status = store_operands(t, &t->evaluated, error);
     return status;
 }
 

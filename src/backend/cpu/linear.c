@@ -6,21 +6,31 @@
 #include "backend/cpu/lora.h"
 #include "backend/cpu/panel.h"
 #include "backend/cpu/row_tiles.h"
+#include "backend/cpu/vector.h"
 
 /* The products of one operator with the panels of its weight: whole ones, and the last, which may be smaller. Scratch:
- * the decoded bias, the decoded panel, the products' own, then LoRA's. */
+ * the decoded bias, the decoded panel, the products' own, rows as floats, then LoRA's. */
 typedef struct panel_products {
     panels weight;
     bool tiled;
     row_tiles tiles[2];
     row_product products[2];
     uint64_t bias_bytes, product_bytes;
+    uint64_t input_bytes, result_bytes; /* products of all threads know only floats */
 } panel_products;
+
+/* Rows of which a thread does LoRA's part at a time. */
+enum { LORA_RANGE = 128 };
 
 static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
+static uint64_t floats_bytes(const panel_products *p, const kernel_buffer *rows) {
+    return p->tiled || rows->type == DTYPE_F32 ? 0 : align64(rows->rows * rows->cols * sizeof(float));
+}
+
 /* Of a product as it is with a whole panel, and with the last. */
-static void make_products(const struct backend_state *state, panel_products *p, row_product whole, row_product last) {
+static void make_products(const struct backend_state *state, const kernel_call *call, panel_products *p,
+                          row_product whole, row_product last) {
     const row_product *both[2] = {&whole, &last};
     p->tiled = p->weight.order != PANEL_PLAIN;
     for (unsigned i = 0; i < 2; i++) {
@@ -33,6 +43,8 @@ static void make_products(const struct backend_state *state, panel_products *p, 
             p->product_bytes = larger(p->product_bytes, gemm_rows_scratch(state->products, r));
         }
     }
+    p->input_bytes = floats_bytes(p, &call->in[0]);
+    p->result_bytes = floats_bytes(p, &call->out[0]);
 }
 
 /* y [T, panel] = x weight^T: a panel is n wide. */
@@ -49,7 +61,7 @@ static panel_products forward_products(const struct backend_state *state, const 
                          .type = p.weight.compute};
     row_product last = whole;
     last.n = p.weight.last_rows;
-    make_products(state, &p, whole, last);
+    make_products(state, call, &p, whole, last);
     if (call->in[2].present) p.bias_bytes = align64(weight->rows * sizeof(float));
     return p;
 }
@@ -67,12 +79,12 @@ static panel_products backward_products(const struct backend_state *state, const
                          .type = p.weight.compute};
     row_product last = whole;
     last.k = p.weight.last_rows;
-    make_products(state, &p, whole, last);
+    make_products(state, call, &p, whole, last);
     return p;
 }
 
 static uint64_t scratch_before_lora(const panel_products *p) {
-    return p->bias_bytes + p->weight.scratch_bytes + p->product_bytes;
+    return p->bias_bytes + p->weight.scratch_bytes + p->product_bytes + p->input_bytes + p->result_bytes;
 }
 
 static levee_status prepare_products(struct backend_state *state, const panel_products *p, levee_error *error) {
@@ -105,10 +117,26 @@ static void *product_memory(const linear_run *r) {
     return (unsigned char *)r->call->scratch + r->p->bias_bytes + r->p->weight.scratch_bytes;
 }
 
+/* Rows of the first input as the products take them. */
+static const void *input_rows(const linear_run *r) {
+    const kernel_buffer *in = &r->call->in[0];
+    if (!r->p->input_bytes) return in->data;
+    float *floats = (float *)(void *)((unsigned char *)product_memory(r) + r->p->product_bytes);
+    vector_floats(r->state->instructions, floats, in->type, in->data, r->call->pass->tokens * in->cols);
+    return floats;
+}
+
+/* Where the products put the first output. */
+static void *result_rows(const linear_run *r) {
+    if (!r->p->result_bytes) return r->call->out[0].data;
+    return (unsigned char *)product_memory(r) + r->p->product_bytes + r->p->input_bytes;
+}
+
 /* The product with the panel at hand; `tiles` says of what. */
 static levee_status multiply(const linear_run *r, row_tiles_call *tiles, levee_error *error) {
     bool last = is_last_panel(r);
     tiles->rows = r->call->pass->tokens;
+    tiles->a_type = r->call->in[0].type, tiles->c_type = r->call->out[0].type;
     tiles->b = fetch(r);
     tiles->scratch = product_memory(r);
     if (r->p->tiled) return row_tiles_run(r->state, &r->p->tiles[last], tiles, &r->steps, error);
@@ -133,7 +161,7 @@ static void adapt_rows(void *context, uint64_t begin, uint64_t end, unsigned thr
     const linear_run *r = context;
     const lora *l = r->adapter;
     lora_narrow(l, begin, end - begin, thread);
-    lora_add_output(l, begin, end - begin, 0, l->out, (float *)r->call->out[0].data + begin * l->out);
+    lora_add_output(l, begin, end - begin, 0, l->out, (float *)result_rows(r) + begin * l->out);
 }
 
 static uint64_t forward_scratch(const struct backend_state *state, const kernel_call *call) {
@@ -157,17 +185,23 @@ static levee_status forward_run(struct backend_state *state, const kernel_call *
         r.adapter = &adapter;
         r.steps.before = narrow_rows, r.steps.on_result = add_outputs;
     }
-    float *y = call->out[0].data, *decoded_bias = call->scratch;
+    float *decoded_bias = call->scratch;
+    const void *x = input_rows(&r);
+    unsigned char *y = result_rows(&r);
+    uint64_t element = p.tiled ? dtype_bytes(call->out[0].type, 1) : sizeof(float);
     if (bias->present) dtype_convert(DTYPE_F32, decoded_bias, bias->type, bias->data, weight->rows);
     levee_status status = LEVEE_OK;
     for (; r.panel_row < weight->rows && status == LEVEE_OK; r.panel_row += p.weight.panel_rows) {
         if (pass_is_interrupted(call->pass)) return LEVEE_STOPPED;
-        row_tiles_call tiles = {.a = call->in[0].data, .lda = weight->cols, .c = y + r.panel_row, .ldc = weight->rows};
+        row_tiles_call tiles = {
+            .a = x, .lda = weight->cols, .c = y + r.panel_row * element, .ldc = weight->rows};
         if (bias->present) tiles.bias = decoded_bias + r.panel_row;
         status = multiply(&r, &tiles, error);
     }
     if (status == LEVEE_OK && r.adapter && !p.tiled)
-        status = parallel_for_dynamic(state, NULL, call->pass->tokens, LORA_ROWS, adapt_rows, &r);
+        status = parallel_for_dynamic(state, NULL, call->pass->tokens, LORA_RANGE, adapt_rows, &r);
+    if (p.result_bytes)
+        vector_operands(call->out[0].type, call->out[0].data, y, call->pass->tokens * weight->rows);
     return status;
 }
 
@@ -175,8 +209,7 @@ static levee_status forward_run(struct backend_state *state, const kernel_call *
 
 static void take_outputs(void *context, uint64_t row, uint64_t rows, unsigned thread) {
     const linear_run *r = context;
-    (void)thread;
-    if (r->panel_row == 0) lora_take_output(r->adapter, row, rows);
+    if (r->panel_row == 0) lora_take_output(r->adapter, row, rows, thread);
 }
 
 static void add_inputs(void *context, uint64_t row, uint64_t rows, uint64_t first, uint64_t cols, float *dx) {
@@ -184,28 +217,24 @@ static void add_inputs(void *context, uint64_t row, uint64_t rows, uint64_t firs
     if (is_last_panel(r) && !r->adapter->drops) lora_add_input(r->adapter, row, rows, first, cols, dx);
 }
 
+static float *input_gradient(const linear_run *r, uint64_t row) {
+    float *dx = r->call->out[0].data;
+    return dx ? dx + row * r->adapter->in : NULL;
+}
+
 static void take_inputs(void *context, uint64_t row, uint64_t rows, unsigned thread) {
     const linear_run *r = context;
-    const lora *l = r->adapter;
-    float *dx = r->call->out[0].data;
-    if (!is_last_panel(r)) return;
-    for (uint64_t i = row; i < row + rows; i += LORA_ROWS)
-        lora_take_input(l, i, row + rows - i < LORA_ROWS ? row + rows - i : LORA_ROWS, dx ? dx + i * l->in : NULL,
-                        thread);
+    if (is_last_panel(r)) lora_take_input(r->adapter, row, rows, input_gradient(r, row), thread);
 }
 
 /* All of LoRA's part, after products of all threads, or without a product. */
 static void take_rows(void *context, uint64_t begin, uint64_t end, unsigned thread) {
     const linear_run *r = context;
     const lora *l = r->adapter;
-    float *dx = r->call->out[0].data;
-    for (uint64_t row = begin; row < end; row += LORA_ROWS) {
-        uint64_t rows = end - row < LORA_ROWS ? end - row : LORA_ROWS;
-        float *rows_of_dx = dx ? dx + row * l->in : NULL;
-        lora_take_output(l, row, rows);
-        if (dx && !l->drops) lora_add_input(l, row, rows, 0, l->in, rows_of_dx);
-        lora_take_input(l, row, rows, rows_of_dx, thread);
-    }
+    float *dx = input_gradient(r, begin);
+    lora_take_output(l, begin, end - begin, thread);
+    if (dx && !l->drops) lora_add_input(l, begin, end - begin, 0, l->in, dx);
+    lora_take_input(l, begin, end - begin, dx, thread);
 }
 
 /* Without a gradient of its input an adapted operator has no product. */
@@ -226,14 +255,15 @@ static levee_status input_prepare(struct backend_state *state, const kernel_call
 
 static levee_status multiply_panels(linear_run *r, levee_error *error) {
     const kernel_buffer *weight = &r->call->in[1], *add = &r->call->in[2];
-    const float *dy = r->call->in[0].data;
+    const unsigned char *dy = input_rows(r);
+    uint64_t element = r->p->tiled ? dtype_bytes(r->call->in[0].type, 1) : sizeof(float);
     float *dx = r->call->out[0].data;
     bool zeroed = !r->p->tiled && r->p->products[0].accumulate && !add->present;
     if (zeroed) memset(dx, 0, r->call->pass->tokens * weight->cols * sizeof *dx);
     levee_status status = LEVEE_OK;
     for (; r->panel_row < weight->rows && status == LEVEE_OK; r->panel_row += r->p->weight.panel_rows) {
         if (pass_is_interrupted(r->call->pass)) return LEVEE_STOPPED;
-        row_tiles_call tiles = {.a = dy + r->panel_row,
+        row_tiles_call tiles = {.a = dy + r->panel_row * element,
                                 .lda = weight->rows,
                                 .c = dx,
                                 .ldc = weight->cols,
@@ -256,8 +286,7 @@ static levee_status input_run(struct backend_state *state, const kernel_call *ca
     }
     levee_status status = has_product(call) ? multiply_panels(&r, error) : LEVEE_OK;
     if (status != LEVEE_OK || !r.adapter) return status;
-    uint64_t range = adapter.chunk_rows > LORA_ROWS ? adapter.chunk_rows : LORA_ROWS;
-    if (!p.tiled) parallel_for_dynamic(state, NULL, call->pass->tokens, range, take_rows, &r);
+    if (!p.tiled) parallel_for_dynamic(state, NULL, call->pass->tokens, adapter.chunk_rows, take_rows, &r);
     lora_finish(&adapter);
     return LEVEE_OK;
 }

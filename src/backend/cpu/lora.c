@@ -51,12 +51,15 @@ VECTOR_INLINE void drop_body(dropping *d, uint64_t begin, uint64_t end) {
 }
 VECTOR_PATHS(drop, dropping)
 
+/* Rows that are decoded or dropped at a time: they stay in the second cache. */
+enum { WIDE_ROWS = 32 };
+
 static uint64_t floats_bytes(uint64_t rows, uint64_t cols) { return align64(rows * cols * sizeof(float)); }
 
 /* So many rows that their part of the gradients takes little beside them; fewer where there are few for threads to
  * share. */
 static uint64_t rows_of_chunk(uint64_t rank, uint64_t rows) {
-    uint64_t most = LORA_ROWS * (rank > 32 ? 4 : rank > 16 ? 2 : 1), chunk = 32;
+    uint64_t most = 128 * (rank > 32 ? 4 : rank > 16 ? 2 : 1), chunk = WIDE_ROWS;
     while (chunk < most && chunk * 8 < rows) chunk *= 2;
     return chunk;
 }
@@ -75,11 +78,18 @@ static void describe(lora *l, const struct backend_state *state, const kernel_ca
     l->tokens = call->pass ? call->pass->tokens : 0;
 }
 
+/* Of a thread. */
+static uint64_t wide_bytes(const lora *l) {
+    uint64_t of_x = l->drops || l->x->type != DTYPE_F32 ? floats_bytes(WIDE_ROWS, l->in) : 0;
+    uint64_t of_dy = l->dy && l->dy->type != DTYPE_F32 ? floats_bytes(WIDE_ROWS, l->out) : 0;
+    return of_x > of_dy ? of_x : of_dy;
+}
+
 /* scratch is NULL when only sizes are asked for, so addresses are numbers. */
 static void lay(lora *l, void *scratch, uint64_t backward_rows) {
     uintptr_t at = (uintptr_t)scratch;
     l->scaled_b = (float *)at, at += floats_bytes(l->rank, l->out);
-    l->dropped = (float *)at, at += l->drops ? l->state->threads * floats_bytes(LORA_ROWS, l->in) : 0;
+    l->wide = (float *)at, at += l->state->threads * wide_bytes(l);
     if (backward_rows) {
         l->chunk_rows = rows_of_chunk(l->rank, backward_rows);
         l->du = (float *)at, at += floats_bytes(backward_rows, l->rank);
@@ -93,21 +103,21 @@ static void lay(lora *l, void *scratch, uint64_t backward_rows) {
 }
 
 lora lora_forward(const struct backend_state *state, const kernel_call *call, void *scratch) {
-    lora l = {.x = call->in[0].data, .u = call->out[1].data};
+    lora l = {.x = &call->in[0], .u = call->out[1].data};
     describe(&l, state, call, 3);
     lay(&l, scratch, 0);
     return l;
 }
 
 lora lora_backward(const struct backend_state *state, const kernel_call *call, void *scratch) {
-    lora l = {.dy = call->in[0].data, .x = call->in[3].data, .u = call->in[4].data};
+    lora l = {.dy = &call->in[0], .x = &call->in[3], .u = call->in[4].data};
     describe(&l, state, call, 5);
     lay(&l, scratch, call->in[0].rows);
     return l;
 }
 
-static float *dropped_of(const lora *l, unsigned thread) {
-    return l->dropped + thread * (floats_bytes(LORA_ROWS, l->in) / sizeof(float));
+static float *wide_of(const lora *l, unsigned thread) {
+    return l->wide + thread * (wide_bytes(l) / sizeof(float));
 }
 
 /* to = drop(from), or to += that, for rows from `row` on. */
@@ -127,17 +137,31 @@ static void drop_rows(const lora *l, uint64_t row, uint64_t rows, const float *f
     drop(l->state->instructions, &d, 0, rows);
 }
 
-/* Rows of x as the adapter sees them. */
-static const float *seen_rows(const lora *l, uint64_t row, uint64_t rows, unsigned thread) {
-    const float *x = l->x + row * l->in;
-    if (!l->drops) return x;
-    drop_rows(l, row, rows, x, dropped_of(l, thread), false);
-    return dropped_of(l, thread);
+/* At most WIDE_ROWS rows of a value, as floats. */
+static const float *rows_as_floats(const lora *l, const kernel_buffer *value, uint64_t row, uint64_t rows,
+                                   unsigned thread) {
+    const unsigned char *from = (const unsigned char *)value->data + dtype_bytes(value->type, row * value->cols);
+    if (value->type == DTYPE_F32) return (const float *)(const void *)from;
+    vector_floats(l->state->instructions, wide_of(l, thread), value->type, from, rows * value->cols);
+    return wide_of(l, thread);
 }
 
+/* At most WIDE_ROWS rows of x as the adapter sees them. */
+static const float *seen_rows(const lora *l, uint64_t row, uint64_t rows, unsigned thread) {
+    const float *x = rows_as_floats(l, l->x, row, rows, thread);
+    if (!l->drops) return x;
+    drop_rows(l, row, rows, x, wide_of(l, thread), false);
+    return wide_of(l, thread);
+}
+
+static uint64_t next_rows(uint64_t row, uint64_t end) { return end - row < WIDE_ROWS ? end - row : WIDE_ROWS; }
+
 void lora_narrow(const lora *l, uint64_t row, uint64_t rows, unsigned thread) {
-    const float *x = seen_rows(l, row, rows, thread);
-    thin_narrow(l->state->instructions, x, l->a, l->u + row * l->rank, rows, l->in, l->rank);
+    for (uint64_t end = row + rows; row < end; row += WIDE_ROWS) {
+        uint64_t count = next_rows(row, end);
+        const float *x = seen_rows(l, row, count, thread);
+        thin_narrow(l->state->instructions, x, l->a, l->u + row * l->rank, count, l->in, l->rank);
+    }
 }
 
 void lora_add_output(const lora *l, uint64_t row, uint64_t rows, uint64_t first, uint64_t cols, float *y) {
@@ -152,23 +176,22 @@ static float *chunk_at(const lora *l, uint64_t row, uint64_t offset, uint64_t co
     return part;
 }
 
-/* Adds u^T x of rows to part of their chunks, which begins at `offset`. */
+/* Adds u^T x of rows, which are of one chunk, to the part of it that begins at `offset`. */
 static void reduce_rows(const lora *l, uint64_t row, uint64_t rows, const float *u, const float *x, uint64_t width,
                         uint64_t offset) {
-    for (uint64_t end = row + rows; row < end;) {
-        uint64_t left = l->chunk_rows - row % l->chunk_rows, count = end - row < left ? end - row : left;
-        thin_reduce(l->state->instructions, u + row * l->rank, x, chunk_at(l, row, offset, l->rank * width), count,
-                    width, l->rank);
-        row += count, x += count * width;
-    }
+    thin_reduce(l->state->instructions, u + row * l->rank, x, chunk_at(l, row, offset, l->rank * width), rows, width,
+                l->rank);
 }
 
 static bool has_gradients(const lora *l) { return l->call->out[1].present; }
 
-void lora_take_output(const lora *l, uint64_t row, uint64_t rows) {
-    const float *dy = l->dy + row * l->out;
-    thin_narrow(l->state->instructions, dy, l->scaled_b, l->du + row * l->rank, rows, l->out, l->rank);
-    if (has_gradients(l)) reduce_rows(l, row, rows, l->u, dy, l->out, l->rank * l->in);
+void lora_take_output(const lora *l, uint64_t row, uint64_t rows, unsigned thread) {
+    for (uint64_t end = row + rows; row < end; row += WIDE_ROWS) {
+        uint64_t count = next_rows(row, end);
+        const float *dy = rows_as_floats(l, l->dy, row, count, thread);
+        thin_narrow(l->state->instructions, dy, l->scaled_b, l->du + row * l->rank, count, l->out, l->rank);
+        if (has_gradients(l)) reduce_rows(l, row, count, l->u, dy, l->out, l->rank * l->in);
+    }
 }
 
 void lora_add_input(const lora *l, uint64_t row, uint64_t rows, uint64_t first, uint64_t cols, float *dx) {
@@ -176,11 +199,16 @@ void lora_add_input(const lora *l, uint64_t row, uint64_t rows, uint64_t first, 
 }
 
 void lora_take_input(const lora *l, uint64_t row, uint64_t rows, float *dx, unsigned thread) {
-    if (has_gradients(l)) reduce_rows(l, row, rows, l->du, seen_rows(l, row, rows, thread), l->in, 0);
-    if (!dx || !l->drops) return;
-    float *wide = dropped_of(l, thread);
-    thin_widen(l->state->instructions, l->du + row * l->rank, l->a, l->in, wide, false, rows, l->in, l->rank);
-    drop_rows(l, row, rows, wide, dx, true);
+    instruction_set set = l->state->instructions;
+    for (uint64_t end = row + rows; row < end; row += WIDE_ROWS) {
+        uint64_t count = next_rows(row, end);
+        if (has_gradients(l)) reduce_rows(l, row, count, l->du, seen_rows(l, row, count, thread), l->in, 0);
+        if (!dx || !l->drops) continue;
+        float *wide = wide_of(l, thread);
+        thin_widen(set, l->du + row * l->rank, l->a, l->in, wide, false, count, l->in, l->rank);
+        drop_rows(l, row, count, wide, dx, true);
+        dx += count * l->in;
+    }
 }
 
 /* begin..end count elements of a chunk's gradients. */

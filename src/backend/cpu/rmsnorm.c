@@ -36,16 +36,19 @@ VECTOR_INLINE double dot(const float *a, const float *b, uint64_t count) {
 VECTOR_INLINE void forward_body(norm_rows *n, uint64_t begin, uint64_t end) {
     const kernel_call *call = n->call;
     uint64_t cols = call->in[1].cols;
-    float piece[WEIGHT_PIECE];
+    dtype type = call->out[0].type;
+    float piece[WEIGHT_PIECE], narrow[WEIGHT_PIECE];
     for (uint64_t t = begin; t < end; t++) {
         const float *x = (const float *)call->in[0].data + t * cols;
-        float *y = (float *)call->out[0].data + t * cols;
+        unsigned char *y = (unsigned char *)call->out[0].data + dtype_bytes(type, t * cols);
         float inverse = (float)(1.0 / sqrt(dot(x, x, cols) / (double)cols + (double)call->parameters->epsilon));
         ((float *)call->out[1].data)[t] = inverse;
         for (uint64_t from = 0; from < cols; from += WEIGHT_PIECE) {
             uint64_t count = cols - from < WEIGHT_PIECE ? cols - from : WEIGHT_PIECE;
             const float *w = weight_piece(&call->in[1], from, count, piece);
-            for (uint64_t i = 0; i < count; i++) y[from + i] = x[from + i] * inverse * w[i];
+            float *to = type == DTYPE_F32 ? (float *)(void *)y + from : narrow;
+            for (uint64_t i = 0; i < count; i++) to[i] = x[from + i] * inverse * w[i];
+            if (type != DTYPE_F32) vector_operands(type, y + dtype_bytes(type, from), narrow, count);
         }
     }
 }

@@ -95,7 +95,8 @@ typedef struct run {
 
 /* A slice's result on its way to c. */
 typedef struct result {
-    float *from, *to;
+    float *from;
+    void *to;
     const float *bias;
     uint64_t cols, ldc;
 } result;
@@ -107,69 +108,100 @@ VECTOR_INLINE void add_bias_body(result *r, uint64_t begin, uint64_t end) {
 VECTOR_PATHS(add_bias, result)
 
 VECTOR_INLINE void add_result_body(result *r, uint64_t begin, uint64_t end) {
+    float *to = r->to;
     for (uint64_t row = begin; row < end; row++)
-        for (uint64_t i = 0; i < r->cols; i++) r->to[row * r->ldc + i] += r->from[row * r->cols + i];
+        for (uint64_t i = 0; i < r->cols; i++) to[row * r->ldc + i] += r->from[row * r->cols + i];
 }
 VECTOR_PATHS(add_result, result)
 
 /* What is not added to is overwritten; and is not soon read again when there is more of it than caches hold. */
 static void write_result(const run *r, result *w, uint64_t rows) {
     instruction_set set = r->state->instructions;
-    bool large = r->call->rows * r->call->ldc * sizeof(float) > streamed_bytes;
+    dtype type = r->call->c_type;
+    bool large = dtype_bytes(type, r->call->rows * r->call->ldc) > streamed_bytes;
     if (w->bias) add_bias(set, w, 0, rows);
     if (r->call->add)
         add_result(set, w, 0, rows);
     else if (large)
-        vector_stream(set, w->to, w->ldc, w->from, rows, w->cols);
+        vector_stream(set, type, w->to, w->ldc, w->from, rows, w->cols);
     else
         for (uint64_t i = 0; i < rows; i++)
-            memcpy(w->to + i * w->ldc, w->from + i * w->cols, w->cols * sizeof(float));
+            vector_operands(type, (unsigned char *)w->to + dtype_bytes(type, i * w->ldc), w->from + i * w->cols,
+                            w->cols);
 }
 
-/* The tile's rows in the type of the product; rows that it does not have are zero. */
-static void fill(const run *r, uint64_t row, uint32_t filled, uint32_t tile, unsigned char *to, unsigned thread) {
+static const unsigned char *row_of_a(const run *r, uint64_t row) {
+    return (const unsigned char *)r->call->a + dtype_bytes(r->call->a_type, row * r->call->lda);
+}
+
+/* Can the product read the tile's rows where they lie? */
+static bool reads_in_place(const run *r, uint64_t row, uint32_t filled, uint32_t tile) {
+    const row_tiles_call *call = r->call;
+    return filled == tile && call->a_type == r->tiles->type && call->lda == r->tiles->k &&
+           (uintptr_t)row_of_a(r, row) % 64 == 0;
+}
+
+/* The tile's rows in the type of the product; rows that it does not have are zero. Returns where they are. */
+static const void *fill(const run *r, uint64_t row, uint32_t filled, uint32_t tile, unsigned char *to,
+                        unsigned thread) {
     const row_tiles *t = r->tiles;
     uint64_t row_bytes = dtype_bytes(t->type, t->k);
+    bool in_place = reads_in_place(r, row, filled, tile);
     for (uint32_t i = 0; i < filled; i += BLOCK_ROWS) {
         uint32_t rows = filled - i < BLOCK_ROWS ? filled - i : BLOCK_ROWS;
         if (r->steps->before) r->steps->before(r->steps->context, row + i, rows, thread);
-        for (uint32_t k = i; k < i + rows; k++)
-            vector_operands(t->type, to + k * row_bytes, r->call->a + (row + k) * r->call->lda, t->k);
+        for (uint32_t k = i; k < i + rows && !in_place; k++) {
+            if (r->call->a_type == t->type)
+                memcpy(to + k * row_bytes, row_of_a(r, row + k), row_bytes);
+            else
+                vector_operands(t->type, to + k * row_bytes, row_of_a(r, row + k), t->k);
+        }
     }
+    if (in_place) return row_of_a(r, row);
     memset(to + filled * row_bytes, 0, (tile - filled) * row_bytes);
+    return to;
 }
 
-static levee_status run_slice(const run *r, uint64_t row, uint32_t filled, uint32_t tile, uint32_t first,
-                              unsigned char *memory, unsigned thread, levee_error *error) {
+/* A tile on its way: `a` are its rows, of which `filled` are there. */
+typedef struct tile_at_work {
+    uint64_t row;
+    uint32_t rows, filled;
+    const void *a;
+    unsigned char *memory; /* the thread's scratch */
+} tile_at_work;
+
+static levee_status run_slice(const run *r, const tile_at_work *tile, uint32_t first, unsigned thread,
+                              levee_error *error) {
     const row_tiles *t = r->tiles;
     const row_tiles_call *call = r->call;
-    block_product block = block_of(t, tile, t->n - first < t->slice ? t->n - first : t->slice);
-    float *c = (float *)(void *)(memory + t->c_offset);
+    block_product block = block_of(t, tile->rows, t->n - first < t->slice ? t->n - first : t->slice);
+    float *c = (float *)(void *)(tile->memory + t->c_offset);
     const unsigned char *b = (const unsigned char *)call->b + blocked_bytes(t->type, t->k, first);
-    levee_status status =
-        gemm_block(r->state->products, &block, thread, memory + t->a_offset, b, c, memory, error);
+    levee_status status = gemm_block(r->state->products, &block, thread, tile->a, b, c, tile->memory, error);
     if (status != LEVEE_OK) return status;
-    if (r->steps->on_result) r->steps->on_result(r->steps->context, row, filled, first, block.n, c);
-    result written = {.from = c, .cols = block.n, .ldc = call->ldc, .to = call->c + row * call->ldc + first};
+    if (r->steps->on_result) r->steps->on_result(r->steps->context, tile->row, tile->filled, first, block.n, c);
+    result written = {.from = c, .cols = block.n, .ldc = call->ldc};
+    written.to = (unsigned char *)call->c + dtype_bytes(call->c_type, tile->row * call->ldc + first);
     if (call->bias) written.bias = call->bias + first;
-    write_result(r, &written, filled);
+    write_result(r, &written, tile->filled);
     return LEVEE_OK;
 }
 
 static void run_rows(void *context, uint64_t begin, uint64_t end, unsigned thread) {
     run *r = context;
     const row_tiles *t = r->tiles;
-    unsigned char *memory = (unsigned char *)r->call->scratch + thread * t->thread_bytes;
+    tile_at_work tile = {.row = begin, .memory = (unsigned char *)r->call->scratch + thread * t->thread_bytes};
     levee_error error = {0};
-    for (uint64_t row = begin; row < end && r->failure.status == LEVEE_OK;) {
-        uint32_t left = (uint32_t)(end - row), tile = size_for(t, left), filled = left < tile ? left : tile;
+    for (; tile.row < end && r->failure.status == LEVEE_OK; tile.row += tile.filled) {
+        uint32_t left = (uint32_t)(end - tile.row);
         levee_status status = LEVEE_OK;
-        fill(r, row, filled, tile, memory + t->a_offset, thread);
+        tile.rows = size_for(t, left);
+        tile.filled = left < tile.rows ? left : tile.rows;
+        tile.a = fill(r, tile.row, tile.filled, tile.rows, tile.memory + t->a_offset, thread);
         for (uint32_t first = 0; first < t->n && status == LEVEE_OK; first += t->slice)
-            status = run_slice(r, row, filled, tile, first, memory, thread, &error);
-        if (r->steps->after && status == LEVEE_OK) r->steps->after(r->steps->context, row, filled, thread);
+            status = run_slice(r, &tile, first, thread, &error);
+        if (r->steps->after && status == LEVEE_OK) r->steps->after(r->steps->context, tile.row, tile.filled, thread);
         first_failure_note(&r->failure, status, &error);
-        row += filled;
     }
 }
 

@@ -28,13 +28,14 @@ typedef struct row_tile_steps {
     uint64_t range_rows; /* ranges of rows begin at multiples of this; a power of two, or 0 */
 } row_tile_steps;
 
-/* One run: a is [rows, k] with a leading dimension, c [rows, n] likewise; b is blocked, bias [n] or NULL. With `add`
- * c += a b + bias. */
+/* One run: a is [rows, k] with a leading dimension, c [rows, n] likewise, each f32 or of the product's type; b is
+ * blocked, bias [n] or NULL. With `add` c += a b + bias, and c is f32. */
 typedef struct row_tiles_call {
     uint32_t rows;
-    const float *a, *bias;
-    const void *b;
-    float *c;
+    dtype a_type, c_type;
+    const void *a, *b;
+    const float *bias;
+    void *c;
     uint64_t lda, ldc;
     bool add;
     void *scratch;

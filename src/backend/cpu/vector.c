@@ -94,8 +94,32 @@ void vector_operands(dtype type, void *to, const void *from, uint64_t count) {
         dtype_convert(type, to, DTYPE_F32, from, count);
 }
 
-static void copy_rows(float *to, uint64_t stride, const float *from, uint64_t rows, uint64_t cols) {
-    for (uint64_t r = 0; r < rows; r++) memcpy(to + r * stride, from + r * cols, cols * sizeof *to);
+typedef struct widening {
+    float *to;
+    const uint16_t *from;
+} widening;
+
+VECTOR_INLINE void widen_bf16_body(widening *w, uint64_t begin, uint64_t end) {
+    uint64_t i = begin;
+    for (; i + VECTOR_LANES <= end; i += VECTOR_LANES) lanes_store(w->to + i, lanes_load_bf16(w->from + i));
+    for (; i < end; i++) {
+        uint32_t bits = (uint32_t)w->from[i] << 16;
+        memcpy(w->to + i, &bits, sizeof bits);
+    }
+}
+VECTOR_PATHS(widen_bf16, widening)
+
+void vector_floats(instruction_set set, float *to, dtype type, const void *from, uint64_t count) {
+    if (type == DTYPE_BF16)
+        widen_bf16(set, &(widening){to, from}, 0, count);
+    else
+        dtype_convert(DTYPE_F32, to, type, from, count);
+}
+
+static void write_rows(dtype type, unsigned char *to, uint64_t stride, const float *from, uint64_t rows,
+                       uint64_t cols) {
+    for (uint64_t r = 0; r < rows; r++)
+        vector_operands(type, to + dtype_bytes(type, r * stride), from + r * cols, cols);
 }
 
 #if defined(__x86_64__)
@@ -115,17 +139,36 @@ static void copy_rows(float *to, uint64_t stride, const float *from, uint64_t ro
 STREAM_ROWS(VECTOR_AVX512, __m512, 16, _mm512_loadu_ps, _mm512_stream_ps)
 STREAM_ROWS(VECTOR_AVX2, __m256, 8, _mm256_loadu_ps, _mm256_stream_ps)
 
-void vector_stream(instruction_set set, float *to, uint64_t stride, const float *from, uint64_t rows, uint64_t cols) {
-    if (set == INSTRUCTIONS_AVX512)
+/* Rows that begin with a line; the last few numbers of each are stored as ever. */
+VECTOR_BF16 static void stream_pairs(unsigned char *to, uint64_t stride, const float *from, uint64_t rows,
+                                     uint64_t cols) {
+    for (uint64_t r = 0; r < rows; r++, to += 2 * stride, from += cols) {
+        uint64_t i = 0;
+        for (; i + 32 <= cols; i += 32) {
+            __m512bh both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + i + 16), _mm512_loadu_ps(from + i));
+            _mm512_stream_si512((void *)(to + 2 * i), (__m512i)both);
+        }
+        if (i < cols) dtype_convert(DTYPE_BF16, to + 2 * i, DTYPE_F32, from + i, cols - i);
+    }
+    _mm_sfence();
+}
+
+void vector_stream(instruction_set set, dtype type, void *to, uint64_t stride, const float *from, uint64_t rows,
+                   uint64_t cols) {
+    bool whole_lines = (uintptr_t)to % 64 == 0 && dtype_bytes(type, stride) % 64 == 0;
+    if (type == DTYPE_F32 && set == INSTRUCTIONS_AVX512)
         stream_rows___m512(to, stride, from, rows, cols);
-    else if (set == INSTRUCTIONS_AVX2)
+    else if (type == DTYPE_F32 && set == INSTRUCTIONS_AVX2)
         stream_rows___m256(to, stride, from, rows, cols);
+    else if (type == DTYPE_BF16 && set == INSTRUCTIONS_AVX512 && whole_lines && rounds_pairs())
+        stream_pairs(to, stride, from, rows, cols);
     else
-        copy_rows(to, stride, from, rows, cols);
+        write_rows(type, to, stride, from, rows, cols);
 }
 #else
-void vector_stream(instruction_set set, float *to, uint64_t stride, const float *from, uint64_t rows, uint64_t cols) {
+void vector_stream(instruction_set set, dtype type, void *to, uint64_t stride, const float *from, uint64_t rows,
+                   uint64_t cols) {
     (void)set;
-    copy_rows(to, stride, from, rows, cols);
+    write_rows(type, to, stride, from, rows, cols);
 }
 #endif

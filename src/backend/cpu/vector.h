@@ -74,6 +74,15 @@ VECTOR_INLINE lanes lanes_load_some(const float *from, uint64_t count, float oth
 
 VECTOR_INLINE void lanes_store_some(float *to, lanes v, uint64_t count) { memcpy(to, &v, count * sizeof(float)); }
 
+typedef uint16_t half_lanes __attribute__((vector_size(16)));
+
+/* Eight numbers of bf16, as floats. */
+VECTOR_INLINE lanes lanes_load_bf16(const uint16_t *from) {
+    half_lanes v;
+    memcpy(&v, from, sizeof v);
+    return (lanes)(__builtin_convertvector(v, integer_lanes) << 16);
+}
+
 VECTOR_INLINE lanes lanes_select(integer_lanes mask, lanes yes, lanes no) {
     return (lanes)(((integer_lanes)yes & mask) | ((integer_lanes)no & ~mask));
 }
@@ -137,8 +146,13 @@ void vector_exponentials(instruction_set set, float *values, uint64_t count, flo
  * has one, which rounds to nearest even as dtype_convert does, but takes subnormal numbers for zero. */
 void vector_operands(dtype type, void *to, const void *from, uint64_t count);
 
-/* Rows of f32, copied past the caches: what is overwritten then need not be read first, as a cache would. For results
- * that are larger than the caches; `stride` is from one row of `to` to the next, rows of `from` are dense. */
-void vector_stream(instruction_set set, float *to, uint64_t stride, const float *from, uint64_t rows, uint64_t cols);
+/* The other way round: floats from f32 or bf16. */
+void vector_floats(instruction_set set, float *to, dtype type, const void *from, uint64_t count);
+
+/* Rows of f32, written as f32 or bf16 past the caches: what is overwritten then need not be read first, as a cache
+ * would. For results that are larger than the caches; `stride` is from one row of `to` to the next, in elements, rows
+ * of `from` are dense. */
+void vector_stream(instruction_set set, dtype type, void *to, uint64_t stride, const float *from, uint64_t rows,
+                   uint64_t cols);
 
 #endif
