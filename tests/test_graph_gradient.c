@@ -72,6 +72,65 @@ static void lora_trains_adapters_only(void **state) {
     graph_close(&g);
 }
 
+/* How many values of bf16 a kind of operator writes, in the forward or in the backward part. */
+static uint32_t count_stored(const graph *g, operator_kind kind, bool backward) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < g->node_count; i++)
+        for (unsigned k = 0; k < KERNEL_OUTPUTS && g->nodes[i].kind == kind && g->nodes[i].backward == backward; k++) {
+            value_id v = g->nodes[i].out[k];
+            count += v != NO_VALUE && g->values[v].type == DTYPE_BF16;
+        }
+    return count;
+}
+
+static graph stored_and_differentiated(const fixture *f, trainable_set trained) {
+    graph g;
+    levee_error error;
+    graph_open(&g, SPACE_HOST);
+    scratch_expect("build", LEVEE_OK, "", model_build_loss(&g, &f->source, &trained, &error), &error);
+    scratch_expect("store", LEVEE_OK, "", graph_store_operands(&g, DTYPE_BF16, &error), &error);
+    scratch_expect("differentiate", LEVEE_OK, "", graph_differentiate(&g, &error), &error);
+    graph_assert_sound(&g);
+    return g;
+}
+
+static uint32_t count_all_stored(const graph *g) {
+    uint32_t count = 0;
+    for (value_id v = 0; v < g->value_count; v++)
+        count += g->values[v].role == VALUE_ACTIVATION && g->values[v].type == DTYPE_BF16;
+    return count;
+}
+
+/* Where nothing but frozen products read a value it is stored as they round it; all else stays f32. */
+static void operands_of_frozen_products_are_stored_in_bf16(void **state) {
+    const fixture *f = *state;
+    graph g = stored_and_differentiated(f, small_model_lora(UINT32_MAX, "1111111", 0));
+    assert_int_equal(count_stored(&g, OPERATOR_RMSNORM, false), 2 * LAYERS);
+    assert_int_equal(count_stored(&g, OPERATOR_SWIGLU, false), LAYERS);
+    assert_int_equal(count_stored(&g, OPERATOR_LORA, false), 2 * LAYERS); /* gate and up */
+    assert_int_equal(count_stored(&g, OPERATOR_SWIGLU_GRADIENT, true), 2 * LAYERS);
+    assert_int_equal(count_all_stored(&g), 7 * LAYERS);
+    graph_close(&g);
+
+    /* Half of the layers without adapters: a linear operator's are stored like an adapted one's. */
+    g = stored_and_differentiated(f, small_model_lora(LAYERS - 1, "1010000", 0));
+    assert_int_equal(count_stored(&g, OPERATOR_LINEAR, false), 2 * LAYERS);
+    assert_int_equal(count_stored(&g, OPERATOR_RMSNORM, false), 2 * LAYERS);
+    graph_close(&g);
+
+    /* DoRA's magnitudes go on from projections in f32. */
+    trainable_set dora = small_model_lora(UINT32_MAX, "1111111", 0);
+    dora.type = FINE_TUNE_DORA;
+    g = stored_and_differentiated(f, dora);
+    assert_int_equal(count_all_stored(&g), 2 * LAYERS);
+    graph_close(&g);
+
+    /* Gradients of weights are summed from what products read. */
+    g = stored_and_differentiated(f, small_model_whole(FINE_TUNE_FULL, UINT32_MAX));
+    assert_int_equal(count_all_stored(&g), 0);
+    graph_close(&g);
+}
+
 static void head_stops_at_the_head(void **state) {
     const fixture *f = *state;
     uint32_t forward_count;
@@ -135,7 +194,8 @@ static void refuses_other_graphs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lora_trains_adapters_only), cmocka_unit_test(head_stops_at_the_head),
+        cmocka_unit_test(lora_trains_adapters_only),
+        cmocka_unit_test(operands_of_frozen_products_are_stored_in_bf16), cmocka_unit_test(head_stops_at_the_head),
         cmocka_unit_test(last_layers_stop_below),    cmocka_unit_test(full_trains_everything),
         cmocka_unit_test(refuses_other_graphs),
     };
