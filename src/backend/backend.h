@@ -7,7 +7,7 @@
 
 #include "graph/kernel.h"
 
-/* In which type matrix products are computed. Activations, gradients and parameters stay f32 either way. */
+/* In which type matrix products are computed. Sums, gradients of parameters and parameters are f32 either way. */
 typedef enum compute_type { COMPUTE_AUTO, COMPUTE_F32, COMPUTE_BF16 } compute_type;
 
 typedef struct backend_options {

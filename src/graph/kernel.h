@@ -2,7 +2,9 @@
  *
  * Glossary. T is the number of token rows that are filled in this pass (call->tokens), at most the plan's capacity;
  * buffers of a per-token value have `rows` = capacity. [T, n] is row-major, contiguous, f32 unless said otherwise.
- * Weights may be f32, f16 or bf16 and are [out, in]; trainable parameters and gradients are f32.
+ * Weights may be f32, f16 or bf16 and are [out, in]; trainable parameters and gradients are f32. What goes into and
+ * comes out of a product with a frozen weight may be stored in bf16 (graph_store_operands): y of RMSNORM; x and y of
+ * LINEAR and LORA, and dy and x of their gradients; gate, up, y, dgate and dup of SWIGLU, all or none.
  *
  * Rules for every kernel. It reads its inputs, writes its outputs and uses call->scratch, nothing else. It leaves
  * rows from T on untouched and never reads them. It allocates nothing. Outputs marked "accumulates" are added to, and
