@@ -47,10 +47,11 @@ VECTOR_INLINE wide wide_power(wide x) {
     return (wide)((wide_words)p + ((wide_words)shifted << 23));
 }
 
-/* Which of the columns from j on a row sees. */
+/* Which of the columns from j on a row sees: differences and their signs, because gcc 12 takes comparisons of whole
+ * numbers apart, and compares one by one. */
 VECTOR_INLINE wide_integers sees(const attention_view *v, uint64_t c, int32_t j) {
     wide_integers column = (wide_integers){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15} + j;
-    return (column >= (int32_t)v->low[c]) & (column < (int32_t)v->high[c]);
+    return ((column - (int32_t)v->high[c]) & ~(column - (int32_t)v->low[c])) >> 31;
 }
 
 VECTOR_INLINE bool all_seen(const attention_view *v, uint64_t c, uint64_t rows) {
@@ -101,6 +102,12 @@ VECTOR_INLINE wide fold(bool highest, const wide rows[WIDE]) {
     return either(highest, EIGHTS(fours[0], fours[1]), EIGHTS_ON(fours[0], fours[1]));
 }
 
+VECTOR_INLINE void fade_row(float *output, uint64_t head_dim, float fade) {
+    uint64_t d = 0;
+    for (; d + WIDE <= head_dim; d += WIDE) wide_store(output + d, wide_load(output + d) * wide_of(fade));
+    for (; d < head_dim; d++) output[d] *= fade;
+}
+
 /* Sixteen rows from row r on. */
 VECTOR_INLINE void absorb_rows(const absorbed_block *b, const attention_view *v, uint64_t r, bool all) {
     wide of_rows[WIDE], factor = wide_of(b->factor), before = wide_load(b->highest + r), zero = wide_of(0.0f);
@@ -134,7 +141,7 @@ VECTOR_INLINE void absorb_rows(const absorbed_block *b, const attention_view *v,
     wide_store(b->sum + r, wide_load(b->sum + r) * fades + fold(false, of_rows));
     wide_store(fade, fades);
     for (uint64_t i = 0; i < WIDE; i++)
-        for (uint64_t d = 0; fade[i] != 1.0f && d < b->head_dim; d++) b->output[(r + i) * b->head_dim + d] *= fade[i];
+        if (fade[i] != 1.0f) fade_row(b->output + (r + i) * b->head_dim, b->head_dim, fade[i]);
 }
 
 VECTOR_AVX512 void attention_absorb(const absorbed_block *b, const attention_view *v) {
