@@ -92,15 +92,17 @@ void block_pack_rows(const block_work *w, const packed_blocks *to, const kernel_
     pack(w, to, from, first, kv_head, false);
 }
 
+/* Row by row, because a row's heads lie side by side. */
 void block_stack(const block_work *w, void *to, const kernel_buffer *from, const query_item *i) {
     uint64_t dim = w->shape.head_dim, bytes = dtype_bytes(w->products.type, dim);
-    for (uint64_t h = 0; h < w->products.heads; h++) {
-        unsigned char *block = (unsigned char *)to + h * BLOCK * bytes;
-        const float *rows = block_head(from, i->first, i->head + h, dim);
-        for (uint64_t r = 0; r < i->rows; r++)
-            vector_operands(w->products.type, block + r * bytes, rows + r * from->cols, dim);
-        memset(block + i->rows * bytes, 0, (BLOCK - i->rows) * bytes);
-    }
+    for (uint64_t r = 0; r < BLOCK; r++)
+        for (uint64_t h = 0; h < w->products.heads; h++) {
+            unsigned char *row = (unsigned char *)to + (h * BLOCK + r) * bytes;
+            if (r < i->rows)
+                vector_operands(w->products.type, row, block_head(from, i->first + r, i->head + h, dim), dim);
+            else
+                memset(row, 0, bytes);
+        }
 }
 
 typedef struct turning {

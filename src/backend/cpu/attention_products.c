@@ -32,7 +32,7 @@ static forward_block lay_block(const struct backend_state *state, const block_pr
                         .head_dim = dim,
                         .scores = block_take_floats(next, p->rows * BLOCK),
                         .output = block_take_floats(next, p->rows * dim),
-                        .highest = block_take_floats(next, p->rows),
+                        .shift = block_take_floats(next, p->rows),
                         .sum = block_take_floats(next, p->rows)};
     a.weights = block_take_weights(next, p, a.scores);
     return (forward_block){.queries = block_take(next, dtype_bytes(p->type, p->rows * dim)),
@@ -78,12 +78,12 @@ static void forward_range(void *context, uint64_t begin, uint64_t end, unsigned 
             block_multiply(w, &p->sums, thread, b.absorbed.weights,
                            packed_block(w, &f->inputs.values, key, i.kv_head), b.absorbed.output, b.own);
         }
-        for (uint64_t r = 0; r < p->rows; r++) {
-            uint64_t t = i.first + r % BLOCK, head = i.head + r / BLOCK;
-            if (r % BLOCK >= i.rows) continue;
-            ((float *)w->call->out[1].data)[t * w->shape.heads + head] =
-                attention_conclude(&b.absorbed, r, block_head(&w->call->out[0], t, head, w->shape.head_dim));
-        }
+        for (uint64_t r = 0; r < i.rows; r++)
+            for (uint64_t h = 0; h < p->heads; h++) {
+                uint64_t t = i.first + r, head = i.head + h;
+                ((float *)w->call->out[1].data)[t * w->shape.heads + head] = attention_conclude(
+                    &b.absorbed, h * BLOCK + r, block_head(&w->call->out[0], t, head, w->shape.head_dim));
+            }
     }
 }
 

@@ -160,11 +160,12 @@ static void queries_range(void *context, uint64_t begin, uint64_t end, unsigned 
         fetch_sums(g, &i, &b.weighed);
         memset(b.sum, 0, w->products.rows * dim * sizeof *b.sum);
         for (uint64_t key = block_first_key(w, &i); key <= i.first; key += BLOCK) add_keys(g, &b, &i, key, thread);
-        for (uint64_t r = 0; r < w->products.rows; r++) {
-            if (r % BLOCK >= i.rows) continue;
-            float *dq = block_head(&w->call->out[0], i.first + r % BLOCK, i.head + r / BLOCK, dim);
-            for (uint64_t d = 0; d < dim; d++) dq[d] = b.sum[r * dim + d] * w->shape.scale;
-        }
+        for (uint64_t r = 0; r < i.rows; r++)
+            for (uint64_t h = 0; h < w->products.heads; h++) {
+                const float *sum = b.sum + (h * BLOCK + r) * dim;
+                float *dq = block_head(&w->call->out[0], i.first + r, i.head + h, dim);
+                for (uint64_t d = 0; d < dim; d++) dq[d] = sum[d] * w->shape.scale;
+            }
     }
 }
 

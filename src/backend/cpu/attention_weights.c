@@ -108,59 +108,72 @@ VECTOR_INLINE void fade_row(float *output, uint64_t head_dim, float fade) {
     for (; d < head_dim; d++) output[d] *= fade;
 }
 
-/* Sixteen rows from row r on. */
-VECTOR_INLINE void absorb_rows(const absorbed_block *b, const attention_view *v, uint64_t r, bool all) {
-    wide of_rows[WIDE], factor = wide_of(b->factor), before = wide_load(b->highest + r), zero = wide_of(0.0f);
-    uint64_t c = r % ATTENTION_BLOCK;
-    float highest[WIDE], fade[WIDE];
+/* The highest score of each of sixteen rows from row r on. */
+VECTOR_INLINE wide highest_scores(const absorbed_block *b, const attention_view *v, uint64_t r, bool all) {
+    wide rows[WIDE], masked = wide_of(attention_masked);
     for (uint64_t i = 0; i < WIDE; i++) {
-        of_rows[i] = wide_of(attention_masked);
+        wide highest = masked;
         for (int32_t j = 0; j < ATTENTION_BLOCK; j += WIDE) {
             wide score = wide_load(b->scores + (r + i) * ATTENTION_BLOCK + j);
-            if (!all) score = wide_select(sees(v, c + i, j), score, wide_of(attention_masked));
-            of_rows[i] = wide_maximum(of_rows[i], score);
+            if (!all) score = wide_select(sees(v, (r + i) % ATTENTION_BLOCK, j), score, masked);
+            highest = wide_maximum(highest, score);
         }
+        rows[i] = highest;
     }
-    wide now = wide_maximum(fold(true, of_rows) * factor, before);
-    wide_store(highest, now);
+    return fold(true, rows);
+}
+
+/* Sixteen rows from row r on. */
+VECTOR_INLINE void absorb_rows(const absorbed_block *b, const attention_view *v, uint64_t r, bool all, bool bf16) {
+    wide factor = wide_of(b->factor), before = wide_load(b->shift + r), sums[WIDE];
+    wide highest = highest_scores(b, v, r, all) * factor;
+    wide now = wide_select(highest > before + wide_of(8.0f), highest, before), fades = wide_power(before - now);
+    float shift[WIDE], fade[WIDE];
+    wide_store(shift, now);
+    wide_store(fade, fades);
     for (uint64_t i = 0; i < WIDE; i++) {
-        of_rows[i] = zero;
+        wide sum = wide_of(0.0f);
         for (int32_t j = 0; j < ATTENTION_BLOCK; j += WIDE) {
             uint64_t at = (r + i) * ATTENTION_BLOCK + (uint64_t)j;
-            wide weight = wide_power(wide_load(b->scores + at) * factor - wide_of(highest[i]));
-            if (!all) weight = wide_select(sees(v, c + i, j), weight, zero);
-            of_rows[i] += weight;
-            if (b->type == DTYPE_F32)
-                wide_store((float *)b->weights + at, weight);
-            else
+            wide weight = wide_power(wide_load(b->scores + at) * factor - wide_of(shift[i]));
+            if (!all) weight = wide_select(sees(v, (r + i) % ATTENTION_BLOCK, j), weight, wide_of(0.0f));
+            sum += weight;
+            if (bf16)
                 store_halves((uint16_t *)b->weights + at, to_halves(weight) >> 16);
+            else
+                wide_store((float *)b->weights + at, weight);
         }
-    }
-    wide fades = wide_power(before - now);
-    wide_store(b->highest + r, now);
-    wide_store(b->sum + r, wide_load(b->sum + r) * fades + fold(false, of_rows));
-    wide_store(fade, fades);
-    for (uint64_t i = 0; i < WIDE; i++)
+        sums[i] = sum;
         if (fade[i] != 1.0f) fade_row(b->output + (r + i) * b->head_dim, b->head_dim, fade[i]);
+    }
+    wide_store(b->shift + r, now);
+    wide_store(b->sum + r, wide_load(b->sum + r) * fades + fold(false, sums));
+}
+
+VECTOR_INLINE void absorb_all(const absorbed_block *b, const attention_view *v, bool bf16) {
+    for (uint64_t r = 0; r < b->rows; r += WIDE)
+        if (all_seen(v, r % ATTENTION_BLOCK, WIDE))
+            absorb_rows(b, v, r, true, bf16);
+        else
+            absorb_rows(b, v, r, false, bf16);
 }
 
 VECTOR_AVX512 void attention_absorb(const absorbed_block *b, const attention_view *v) {
-    for (uint64_t r = 0; r < b->rows; r += WIDE)
-        if (all_seen(v, r % ATTENTION_BLOCK, WIDE))
-            absorb_rows(b, v, r, true);
-        else
-            absorb_rows(b, v, r, false);
+    if (b->type == DTYPE_BF16)
+        absorb_all(b, v, true);
+    else
+        absorb_all(b, v, false);
 }
 
 void attention_absorb_nothing(const absorbed_block *b) {
-    for (uint64_t r = 0; r < b->rows; r++) b->highest[r] = attention_lowest, b->sum[r] = 0;
+    for (uint64_t r = 0; r < b->rows; r++) b->shift[r] = attention_lowest, b->sum[r] = 0;
     memset(b->output, 0, b->rows * b->head_dim * sizeof *b->output);
 }
 
 VECTOR_AVX512 float attention_conclude(const absorbed_block *b, uint64_t row, float *output) {
     float inverse = 1.0f / b->sum[row];
     for (uint64_t d = 0; d < b->head_dim; d++) output[d] = b->output[row * b->head_dim + d] * inverse;
-    return b->highest[row] * 0.693147181f + logf(b->sum[row]);
+    return b->shift[row] * 0.693147181f + logf(b->sum[row]);
 }
 
 /* --- backward --- */
@@ -178,12 +191,12 @@ VECTOR_INLINE wide weigh(const weighed_block *b, const attention_view *v, uint64
 }
 
 /* Two rows: a right side in bf16 has pairs of its rows side by side. */
-VECTOR_INLINE void weigh_rows(const weighed_block *b, const attention_view *v, uint64_t r, bool all) {
+VECTOR_INLINE void weigh_rows(const weighed_block *b, const attention_view *v, uint64_t r, bool all, bool bf16) {
     for (int32_t j = 0; j < ATTENTION_BLOCK; j += WIDE) {
         uint64_t at = r * ATTENTION_BLOCK + (uint64_t)j, next = at + ATTENTION_BLOCK;
         wide gradient, next_gradient;
         wide weight = weigh(b, v, r, j, all, &gradient), next_weight = weigh(b, v, r + 1, j, all, &next_gradient);
-        if (b->type == DTYPE_F32) {
+        if (!bf16) {
             wide_store(b->scores + at, weight);
             wide_store(b->scores + next, next_weight);
             wide_store(b->gradients + at, gradient);
@@ -201,10 +214,17 @@ VECTOR_INLINE void weigh_rows(const weighed_block *b, const attention_view *v, u
     }
 }
 
-VECTOR_AVX512 void attention_weigh(const weighed_block *b, const attention_view *v) {
+VECTOR_INLINE void weigh_all(const weighed_block *b, const attention_view *v, bool bf16) {
     for (uint64_t r = 0; r < b->rows; r += 2)
         if (all_seen(v, r % ATTENTION_BLOCK, 2))
-            weigh_rows(b, v, r, true);
+            weigh_rows(b, v, r, true, bf16);
         else
-            weigh_rows(b, v, r, false);
+            weigh_rows(b, v, r, false, bf16);
+}
+
+VECTOR_AVX512 void attention_weigh(const weighed_block *b, const attention_view *v) {
+    if (b->type == DTYPE_BF16)
+        weigh_all(b, v, true);
+    else
+        weigh_all(b, v, false);
 }

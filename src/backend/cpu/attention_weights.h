@@ -21,14 +21,15 @@ typedef struct absorbed_block {
     float *scores;        /* [rows, BLOCK] */
     void *weights;        /* [rows, BLOCK]; of f32 these are the scores */
     float *output;        /* [rows, head_dim]: what was summed so far */
-    float *highest, *sum; /* [rows]: of factor score; of the weights */
+    float *shift, *sum;   /* [rows]: what is taken off factor score; the sum of the weights so far */
 } absorbed_block;
 
 /* Before the first block. */
 void attention_absorb_nothing(const absorbed_block *b);
 
-/* Scores become weights with the highest that each row has seen by now, and what was summed before becomes what it
- * would be with that. */
+/* Scores become weights 2^(factor score - shift). A row's shift is near the highest that it has seen: it becomes the
+ * highest when that is more than 8 above it, and then what was summed before becomes what it would be with that. So
+ * weights stay below 2^8 whatever comes, and after the first block there is rarely something to multiply. */
 void attention_absorb(const absorbed_block *b, const attention_view *v);
 
 /* The result of a row: writes head_dim numbers, and returns the log-sum-exp. */
