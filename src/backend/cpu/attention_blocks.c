@@ -114,27 +114,35 @@ typedef struct turning {
 
 typedef uint16_t half_lanes __attribute__((vector_size(16)));
 
-/* Eight columns from `column` on of row `row`; of bf16 those of two rows, as pairs. */
-VECTOR_INLINE integer_lanes turned_words(const turning *t, uint64_t row, uint64_t column) {
-    const unsigned char *at = t->from + dtype_bytes(t->type, row * t->dim + column);
-    if (t->type == DTYPE_F32) return words_load(at);
+/* Eight columns of a row; of bf16 those of two rows, as pairs. */
+VECTOR_INLINE integer_lanes turned_words(const unsigned char *at, uint64_t row_bytes, bool bf16) {
+    if (!bf16) return words_load(at);
     half_lanes first, second;
     memcpy(&first, at, sizeof first);
-    memcpy(&second, at + t->dim * sizeof(uint16_t), sizeof second);
+    memcpy(&second, at + row_bytes, sizeof second);
     return __builtin_convertvector(first, integer_lanes) | __builtin_convertvector(second, integer_lanes) << 16;
+}
+
+VECTOR_INLINE void turn_eights(const turning *t, uint64_t begin, uint64_t end, bool bf16) {
+    uint64_t bytes = bf16 ? sizeof(uint16_t) : sizeof(float), row_bytes = t->dim * bytes;
+    uint64_t word_bytes = row_bytes * sizeof(uint32_t) / bytes, to_bytes = t->rows * bytes;
+    for (uint64_t eight = begin; eight < end; eight++)
+        for (uint64_t column = 0; column < t->dim; column += 8) {
+            const unsigned char *from = t->from + eight * 8 * word_bytes + column * bytes;
+            unsigned char *to = t->to + column * to_bytes + eight * 8 * sizeof(uint32_t);
+            integer_lanes r[8];
+            for (uint64_t i = 0; i < 8; i++) r[i] = turned_words(from + i * word_bytes, row_bytes, bf16);
+            transpose_words(r);
+            for (uint64_t i = 0; i < 8; i++) words_store(to + i * to_bytes, r[i]);
+        }
 }
 
 /* begin..end count words of rows, eight at a time. */
 VECTOR_INLINE void turn_body(turning *t, uint64_t begin, uint64_t end) {
-    uint64_t a_word = t->type == DTYPE_F32 ? 1 : 2, stride = t->rows / a_word;
-    for (uint64_t eight = begin; eight < end; eight++)
-        for (uint64_t column = 0; column < t->dim; column += 8) {
-            integer_lanes r[8];
-            for (uint64_t i = 0; i < 8; i++) r[i] = turned_words(t, (eight * 8 + i) * a_word, column);
-            transpose_words(r);
-            for (uint64_t i = 0; i < 8; i++)
-                words_store(t->to + ((column + i) * stride + eight * 8) * sizeof(uint32_t), r[i]);
-        }
+    if (t->type == DTYPE_BF16)
+        turn_eights(t, begin, end, true);
+    else
+        turn_eights(t, begin, end, false);
 }
 VECTOR_PATHS(turn, turning)
 
