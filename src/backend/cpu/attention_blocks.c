@@ -46,10 +46,6 @@ void block_view(attention_view *v, const block_work *w, const query_item *i, uin
 
 static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
-void *block_take_weights(uintptr_t *next, const block_products *p, float *weights) {
-    return p->type == DTYPE_F32 ? weights : block_take(next, dtype_bytes(p->type, (uint64_t)p->rows * BLOCK));
-}
-
 void *block_take_own(uintptr_t *next, const struct backend_state *state, const block_products *p) {
     uint64_t most =
         larger(gemm_block_scratch(state->products, &p->scores), gemm_block_scratch(state->products, &p->sums));

@@ -84,9 +84,6 @@ static inline float *block_take_floats(uintptr_t *next, uint64_t count) {
     return block_take(next, count * sizeof(float));
 }
 
-/* A block of weights as the products read them: f32 ones stay where they are. */
-void *block_take_weights(uintptr_t *next, const block_products *p, float *weights);
-
 /* What products take of their own, each thread anew. */
 void *block_take_own(uintptr_t *next, const struct backend_state *state, const block_products *p);
 

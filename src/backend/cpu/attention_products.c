@@ -34,7 +34,6 @@ static forward_block lay_block(const struct backend_state *state, const block_pr
                         .output = block_take_floats(next, p->rows * dim),
                         .shift = block_take_floats(next, p->rows),
                         .sum = block_take_floats(next, p->rows)};
-    a.weights = block_take_weights(next, p, a.scores);
     return (forward_block){.queries = block_take(next, dtype_bytes(p->type, p->rows * dim)),
                            .own = block_take_own(next, state, p),
                            .absorbed = a};
@@ -75,7 +74,7 @@ static void forward_range(void *context, uint64_t begin, uint64_t end, unsigned 
                            b.absorbed.scores, b.own);
             block_view(&v, w, &i, key);
             attention_absorb(&b.absorbed, &v);
-            block_multiply(w, &p->sums, thread, b.absorbed.weights,
+            block_multiply(w, &p->sums, thread, b.absorbed.scores,
                            packed_block(w, &f->inputs.values, key, i.kv_head), b.absorbed.output, b.own);
         }
         for (uint64_t r = 0; r < i.rows; r++)

@@ -53,9 +53,7 @@ static gradient_block lay_block(const struct backend_state *state, const block_p
                        .gradients = block_take_floats(next, p->rows * BLOCK),
                        .log_sums = block_take_floats(next, p->rows),
                        .row_sums = block_take_floats(next, p->rows)};
-    w.weights = block_take_weights(next, p, w.scores);
-    w.weight_gradients = block_take_weights(next, p, w.gradients);
-    w.rows_of_gradients = block_take_weights(next, p, w.gradients);
+    w.left = p->type == DTYPE_F32 ? w.gradients : block_take(next, dtype_bytes(p->type, p->rows * BLOCK));
     return (gradient_block){.queries = block_take(next, stacked),
                             .gradients = block_take(next, stacked),
                             .turned_queries = block_take(next, turned),
@@ -127,7 +125,7 @@ static void add_keys(const gradient_work *g, const gradient_block *b, const quer
                    weighed->gradients, b->own);
     block_view(&v, w, i, key);
     attention_weigh(weighed, &v);
-    block_multiply(w, &p->sums, thread, weighed->rows_of_gradients,
+    block_multiply(w, &p->sums, thread, weighed->left,
                    packed_block(w, &g->keys.key_rows, key, i->kv_head), b->sum, b->own);
     float *key_sum = packed_block(w, &g->keys.key_sums, key, i->kv_head);
     float *value_sum = packed_block(w, &g->keys.value_sums, key, i->kv_head);
@@ -138,8 +136,8 @@ static void add_keys(const gradient_work *g, const gradient_block *b, const quer
         memset(key_sum, 0, g->keys.key_sums.bytes);
         memset(value_sum, 0, g->keys.value_sums.bytes);
     }
-    block_multiply(w, &p->key_sums, thread, b->turned_queries, weighed->weight_gradients, key_sum, b->own);
-    block_multiply(w, &p->key_sums, thread, b->turned_gradients, weighed->weights, value_sum, b->own);
+    block_multiply(w, &p->key_sums, thread, b->turned_queries, weighed->gradients, key_sum, b->own);
+    block_multiply(w, &p->key_sums, thread, b->turned_gradients, weighed->scores, value_sum, b->own);
     atomic_store_explicit(turn, number + 1, memory_order_release);
 }
 

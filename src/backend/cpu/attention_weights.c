@@ -139,9 +139,9 @@ VECTOR_INLINE void absorb_rows(const absorbed_block *b, const attention_view *v,
             if (!all) weight = wide_select(sees(v, (r + i) % ATTENTION_BLOCK, j), weight, wide_of(0.0f));
             sum += weight;
             if (bf16)
-                store_halves((uint16_t *)b->weights + at, to_halves(weight) >> 16);
+                store_halves((uint16_t *)(void *)b->scores + at, to_halves(weight) >> 16);
             else
-                wide_store((float *)b->weights + at, weight);
+                wide_store(b->scores + at, weight);
         }
         sums[i] = sum;
         if (fade[i] != 1.0f) fade_row(b->output + (r + i) * b->head_dim, b->head_dim, fade[i]);
@@ -206,11 +206,11 @@ VECTOR_INLINE void weigh_rows(const weighed_block *b, const attention_view *v, u
         uint64_t pairs = r * ATTENTION_BLOCK + 2 * (uint64_t)j;
         wide_words first = to_halves(gradient) >> 16, second = to_halves(next_gradient);
         wide_words both = to_halves(weight) >> 16 | (to_halves(next_weight) & 0xffff0000u);
-        memcpy((uint16_t *)b->weights + pairs, &both, sizeof both);
+        memcpy((uint16_t *)(void *)b->scores + pairs, &both, sizeof both);
         both = first | (second & 0xffff0000u);
-        memcpy((uint16_t *)b->weight_gradients + pairs, &both, sizeof both);
-        store_halves((uint16_t *)b->rows_of_gradients + at, first);
-        store_halves((uint16_t *)b->rows_of_gradients + next, second >> 16);
+        memcpy((uint16_t *)(void *)b->gradients + pairs, &both, sizeof both);
+        store_halves((uint16_t *)b->left + at, first);
+        store_halves((uint16_t *)b->left + next, second >> 16);
     }
 }
 

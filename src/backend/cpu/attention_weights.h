@@ -18,8 +18,7 @@ typedef struct absorbed_block {
     dtype type; /* of weights */
     uint64_t rows, head_dim;
     float factor;
-    float *scores;        /* [rows, BLOCK] */
-    void *weights;        /* [rows, BLOCK]; of f32 these are the scores */
+    float *scores;        /* [rows, BLOCK]; weights take their place, of bf16 in its first half */
     float *output;        /* [rows, head_dim]: what was summed so far */
     float *shift, *sum;   /* [rows]: what is taken off factor score; the sum of the weights so far */
 } absorbed_block;
@@ -40,12 +39,13 @@ typedef struct weighed_block {
     dtype type; /* of what is made */
     uint64_t rows;
     float factor;
-    float *scores, *gradients;        /* [rows, BLOCK]; the gradients are those of the weights */
-    float *log_sums, *row_sums;       /* [rows]: log-sum-exps / ln 2; sums of do o */
-    void *weights, *weight_gradients; /* as rows of a right side; of f32 these are the two above */
-    void *rows_of_gradients;          /* the gradients as a left side, [rows, BLOCK]; of f32 the same as well */
+    float *scores, *gradients;  /* [rows, BLOCK]: of the scores, and of the weights */
+    float *log_sums, *row_sums; /* [rows]: log-sum-exps / ln 2; sums of do o */
+    void *left;                 /* [rows, BLOCK]: gradients of the scores as a product's left side; f32: `gradients` */
 } weighed_block;
 
+/* Weights take the place of scores, and gradients of scores that of gradients of weights: as rows of a product's right
+ * side (blocked.h), of bf16 in the first half. */
 void attention_weigh(const weighed_block *b, const attention_view *v);
 
 #endif
