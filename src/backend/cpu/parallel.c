@@ -21,15 +21,14 @@ static void run_static(void *context, unsigned thread) {
 
 static void run_dynamic(void *context, unsigned thread) {
     split *s = context;
-    while (atomic_load(&s->next) < s->count) {
-        /* What is asked for may be taken back meanwhile, so it is remembered that a range is missing. It is asked
-         * before a range is taken, for one that was taken must be run. */
+    for (;;) {
+        uint64_t begin = atomic_fetch_add(&s->next, s->grain);
+        if (begin >= s->count) return;
+        /* What is asked for may be taken back meanwhile, so it is remembered that a range is missing. */
         if (atomic_load(&s->stopped) || (s->pass && pass_is_interrupted(s->pass))) {
             atomic_store(&s->stopped, true);
             return;
         }
-        uint64_t begin = atomic_fetch_add(&s->next, s->grain);
-        if (begin >= s->count) return;
         uint64_t end = begin + s->grain < s->count ? begin + s->grain : s->count;
         s->body(s->context, begin, end, thread);
     }
