@@ -1,5 +1,6 @@
 /* The CPU backend's attention against plain double arithmetic: forward, gradient, and generation from a cache, on
- * every instruction path with 1 and 2 threads, and in bf16. The reference's own gradient is checked by finite differences. */
+ * every instruction path with 1 and 2 threads, and in bf16. The reference's own gradient is checked by finite
+ * differences. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -257,17 +258,23 @@ static void test_sharp(void **unused) {
     on_every_path(sharp);
 }
 
-/* Around the sizes of blocks, with one to eight heads a head of keys, of which at most four are worked on together; in
- * bf16 queries, keys, values and gradients are rounded in the reference too, and what is left is the rounding of the
- * weights and of their gradients, a part in 2^9 each. */
+/* Around the sizes of blocks, with one to eight heads a head of keys, of which at most four are worked on together;
+ * in bf16 queries, keys, values and gradients are rounded in the reference too, and what is left is the rounding of
+ * the weights and of their gradients, a part in 2^9 each. */
 static void stacked_heads(struct backend_state *state) {
     static const attention_case cases[] = {
-        {1, 2, 1, 64, NO_WINDOW, CUT_NONE, 0, 1e-6},      {63, 3, 1, 64, NO_WINDOW, CUT_HALVES, 0, 1e-6},
-        {64, 4, 1, 16, NO_WINDOW, CUT_NONE, 0, 1e-6},     {65, 3, 1, 80, NO_WINDOW, CUT_NONE, 0, 1e-6},
-        {127, 8, 1, 64, NO_WINDOW, CUT_HALVES, 0, 1e-6},  {129, 9, 3, 64, NO_WINDOW, CUT_NONE, 0, 1e-6},
-        {257, 10, 2, 80, NO_WINDOW, CUT_GROWING, 0, 1e-6}, {300, 4, 4, 24, 65, CUT_HALVES, 0, 1e-6},
-        {200, 8, 1, 128, 16, CUT_GROWING, 0, 1e-6},       {192, 6, 2, 5, 64, CUT_NONE, 0, 1e-6},
-        {320, 3, 1, 16, 63, CUT_NONE, 0, 1e-6},           {193, 16, 2, 33, 129, CUT_HALVES, 0, 1e-6},
+        {1, 2, 1, 64, NO_WINDOW, CUT_NONE, 0, 1e-6},
+        {63, 3, 1, 64, NO_WINDOW, CUT_HALVES, 0, 1e-6},
+        {64, 4, 1, 16, NO_WINDOW, CUT_NONE, 0, 1e-6},
+        {65, 3, 1, 80, NO_WINDOW, CUT_NONE, 0, 1e-6},
+        {127, 8, 1, 64, NO_WINDOW, CUT_HALVES, 0, 1e-6},
+        {129, 9, 3, 64, NO_WINDOW, CUT_NONE, 0, 1e-6},
+        {257, 10, 2, 80, NO_WINDOW, CUT_GROWING, 0, 1e-6},
+        {300, 4, 4, 24, 65, CUT_HALVES, 0, 1e-6},
+        {200, 8, 1, 128, 16, CUT_GROWING, 0, 1e-6},
+        {192, 6, 2, 5, 64, CUT_NONE, 0, 1e-6},
+        {320, 3, 1, 16, 63, CUT_NONE, 0, 1e-6},
+        {193, 16, 2, 33, 129, CUT_HALVES, 0, 1e-6},
     };
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
         attention_case c = cases[i];

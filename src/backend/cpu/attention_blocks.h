@@ -1,10 +1,10 @@
 /* What attention by products of blocks shares forward and backward: how it is cut up, how its blocks lie in scratch,
  * and the products.
  *
- * Rows of tokens are cut into blocks of BLOCK, counted from the first row of the pass. Scores are made for all queries
- * of a block, of as many heads that share their keys as there may be together, and one block of keys. Such queries are
- * an item; they are stacked, head by head, into one tall block: so products are large, and keys are read once for
- * all of these heads.
+ * Rows of tokens are cut into blocks of BLOCK, counted from the first row of the pass. Scores are made for all
+ * queries of a block, of as many heads that share their keys as there may be together, and one block of keys. Such
+ * queries are an item; they are stacked, head by head, into one tall block: so products are large, and keys are read
+ * once for all of these heads.
  *
  * Keys and values are put into the order that products read once a run, by all threads; each item packs its own
  * queries once. */
@@ -33,10 +33,10 @@ typedef struct block_work {
     const kernel_call *call;
     attention_shape shape;
     block_products products;
-    uint64_t sets;        /* of heads that are worked on together, among all heads */
-    _Atomic int *status;  /* the first failure of a product */
-    unsigned char *own;   /* scratch of the threads, one after the other */
-    uint64_t own_bytes;   /* of each */
+    uint64_t sets;       /* of heads that are worked on together, among all heads */
+    _Atomic int *status; /* the first failure of a product */
+    unsigned char *own;  /* scratch of the threads, one after the other */
+    uint64_t own_bytes;  /* of each */
 } block_work;
 
 block_products block_products_of(const struct backend_state *state, const operator_parameters *p, bool gradient);

@@ -1,6 +1,6 @@
 /* Attention by products of blocks, forward: see attention_products.h. An item's queries lie fixed, and the blocks of
- * keys that they see are swept, with a running maximum and sum. So each result has one writer, and sums have one order
- * whatever the number of threads. */
+ * keys that they see are swept, with a running maximum and sum. So each result has one writer, and sums have one
+ * order whatever the number of threads. */
 #include "backend/cpu/attention_products.h"
 
 #include "backend/cpu/attention_blocks.h"
@@ -74,8 +74,8 @@ static void forward_range(void *context, uint64_t begin, uint64_t end, unsigned 
                            b.absorbed.scores, b.own);
             block_view(&v, w, &i, key);
             attention_absorb(&b.absorbed, &v);
-            block_multiply(w, &p->sums, thread, b.absorbed.scores,
-                           packed_block(w, &f->inputs.values, key, i.kv_head), b.absorbed.output, b.own);
+            block_multiply(w, &p->sums, thread, b.absorbed.scores, packed_block(w, &f->inputs.values, key, i.kv_head),
+                           b.absorbed.output, b.own);
         }
         for (uint64_t r = 0; r < i.rows; r++)
             for (uint64_t h = 0; h < p->heads; h++) {

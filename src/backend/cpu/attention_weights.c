@@ -62,7 +62,8 @@ VECTOR_INLINE bool all_seen(const attention_view *v, uint64_t c, uint64_t rows) 
 
 /* --- bf16 --- */
 
-/* Adds half a unit of the last place that bf16 has, so that what is cut off rounds to nearest, ties away from zero. */
+/* Adds half a unit of the last place that bf16 has, so that what is cut off rounds to nearest, ties away from zero.
+ */
 VECTOR_INLINE wide_words to_halves(wide v) { return (wide_words)v + 0x8000u; }
 
 VECTOR_INLINE void store_halves(uint16_t *to, wide_words v) {
@@ -72,13 +73,12 @@ VECTOR_INLINE void store_halves(uint16_t *to, wide_words v) {
 
 /* --- forward --- */
 
-#define ONES(a, b)    __builtin_shufflevector(a, b, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-#define ONES_ON(a, b) __builtin_shufflevector(a, b, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31)
-#define TWOS(a, b)    __builtin_shufflevector(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
-#define TWOS_ON(a, b) __builtin_shufflevector(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
-#define FOURS(a, b)   __builtin_shufflevector(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27)
-#define FOURS_ON(a, b) \
-    __builtin_shufflevector(a, b, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31)
+#define ONES(a, b)      __builtin_shufflevector(a, b, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
+#define ONES_ON(a, b)   __builtin_shufflevector(a, b, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31)
+#define TWOS(a, b)      __builtin_shufflevector(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+#define TWOS_ON(a, b)   __builtin_shufflevector(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
+#define FOURS(a, b)     __builtin_shufflevector(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27)
+#define FOURS_ON(a, b)  __builtin_shufflevector(a, b, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31)
 #define EIGHTS(a, b)    __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
 #define EIGHTS_ON(a, b) __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)
 

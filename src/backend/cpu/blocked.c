@@ -64,8 +64,7 @@ VECTOR_INLINE void put_columns(const blocking *b, uint64_t first_row, uint32_t *
                 bool is = row < s->rows;
                 rows[i] = decode(s, is ? row : 0, is ? at : 0, is ? there : 0, filled, pieces[i]);
             }
-            for (uint64_t i = 0; i < count; i += 8)
-                put_words(to + (word + i) * BLOCKED_COLUMNS + column, rows, i);
+            for (uint64_t i = 0; i < count; i += 8) put_words(to + (word + i) * BLOCKED_COLUMNS + column, rows, i);
         }
     }
 }
