@@ -32,7 +32,7 @@ static forward_block lay_block(const struct backend_state *state, const block_pr
                         .head_dim = dim,
                         .scores = block_take_floats(next, p->rows * BLOCK),
                         .output = block_take_floats(next, p->rows * dim),
-                        .shift = block_take_floats(next, p->rows),
+                        .highest = block_take_floats(next, p->rows),
                         .sum = block_take_floats(next, p->rows)};
     return (forward_block){.queries = block_take(next, dtype_bytes(p->type, p->rows * dim)),
                            .own = block_take_own(next, state, p),

@@ -125,17 +125,16 @@ VECTOR_INLINE wide highest_scores(const absorbed_block *b, const attention_view 
 
 /* Sixteen rows from row r on. */
 VECTOR_INLINE void absorb_rows(const absorbed_block *b, const attention_view *v, uint64_t r, bool all, bool bf16) {
-    wide factor = wide_of(b->factor), before = wide_load(b->shift + r), sums[WIDE];
-    wide highest = highest_scores(b, v, r, all) * factor;
-    wide now = wide_select(highest > before + wide_of(8.0f), highest, before), fades = wide_power(before - now);
-    float shift[WIDE], fade[WIDE];
-    wide_store(shift, now);
+    wide factor = wide_of(b->factor), before = wide_load(b->highest + r), sums[WIDE];
+    wide now = wide_maximum(highest_scores(b, v, r, all) * factor, before), fades = wide_power(before - now);
+    float highest[WIDE], fade[WIDE];
+    wide_store(highest, now);
     wide_store(fade, fades);
     for (uint64_t i = 0; i < WIDE; i++) {
         wide sum = wide_of(0.0f);
         for (int32_t j = 0; j < ATTENTION_BLOCK; j += WIDE) {
             uint64_t at = (r + i) * ATTENTION_BLOCK + (uint64_t)j;
-            wide weight = wide_power(wide_load(b->scores + at) * factor - wide_of(shift[i]));
+            wide weight = wide_power(wide_load(b->scores + at) * factor - wide_of(highest[i]));
             if (!all) weight = wide_select(sees(v, (r + i) % ATTENTION_BLOCK, j), weight, wide_of(0.0f));
             sum += weight;
             if (bf16)
@@ -146,7 +145,7 @@ VECTOR_INLINE void absorb_rows(const absorbed_block *b, const attention_view *v,
         sums[i] = sum;
         if (fade[i] != 1.0f) fade_row(b->output + (r + i) * b->head_dim, b->head_dim, fade[i]);
     }
-    wide_store(b->shift + r, now);
+    wide_store(b->highest + r, now);
     wide_store(b->sum + r, wide_load(b->sum + r) * fades + fold(false, sums));
 }
 
@@ -166,14 +165,14 @@ VECTOR_AVX512 void attention_absorb(const absorbed_block *b, const attention_vie
 }
 
 void attention_absorb_nothing(const absorbed_block *b) {
-    for (uint64_t r = 0; r < b->rows; r++) b->shift[r] = attention_lowest, b->sum[r] = 0;
+    for (uint64_t r = 0; r < b->rows; r++) b->highest[r] = attention_lowest, b->sum[r] = 0;
     memset(b->output, 0, b->rows * b->head_dim * sizeof *b->output);
 }
 
 VECTOR_AVX512 float attention_conclude(const absorbed_block *b, uint64_t row, float *output) {
     float inverse = 1.0f / b->sum[row];
     for (uint64_t d = 0; d < b->head_dim; d++) output[d] = b->output[row * b->head_dim + d] * inverse;
-    return b->shift[row] * 0.693147181f + logf(b->sum[row]);
+    return b->highest[row] * 0.693147181f + logf(b->sum[row]);
 }
 
 /* --- backward --- */

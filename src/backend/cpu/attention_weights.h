@@ -19,17 +19,16 @@ typedef struct absorbed_block {
     dtype type; /* of weights */
     uint64_t rows, head_dim;
     float factor;
-    float *scores;      /* [rows, BLOCK]; weights take their place, of bf16 in its first half */
-    float *output;      /* [rows, head_dim]: what was summed so far */
-    float *shift, *sum; /* [rows]: what is taken off factor score; the sum of the weights so far */
+    float *scores;        /* [rows, BLOCK]; weights take their place, of bf16 in its first half */
+    float *output;        /* [rows, head_dim]: what was summed so far */
+    float *highest, *sum; /* [rows]: of factor score so far; of the weights so far */
 } absorbed_block;
 
 /* Before the first block. */
 void attention_absorb_nothing(const absorbed_block *b);
 
-/* Scores become weights 2^(factor score - shift). A row's shift is near the highest that it has seen: it becomes the
- * highest when that is more than 8 above it, and then what was summed before becomes what it would be with that. So
- * weights stay below 2^8 whatever comes, and after the first block there is rarely something to multiply. */
+/* Scores become weights 2^(factor score - highest) with the highest that each row has seen by now, and what was
+ * summed before becomes what it would be with that. */
 void attention_absorb(const absorbed_block *b, const attention_view *v);
 
 /* The result of a row: writes head_dim numbers, and returns the log-sum-exp. */
