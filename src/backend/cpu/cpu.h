@@ -33,8 +33,8 @@ void parallel_for(const struct backend_state *state, uint64_t count, uint64_t gr
                   void *context);
 
 /* As above, but ranges of `grain` are handed out in their order as threads become free: for work of uneven cost, and
- * work that is long. When the pass is interrupted no more are handed out, and the result is LEVEE_STOPPED; without a pass (NULL)
- * nothing interrupts. */
+ * work that is long. When the pass is interrupted no more are handed out, and the result is LEVEE_STOPPED; without a
+ * pass (NULL) nothing interrupts. */
 levee_status parallel_for_dynamic(const struct backend_state *state, const pass_scalars *pass, uint64_t count,
                                   uint64_t grain, parallel_body *body, void *context);
 
