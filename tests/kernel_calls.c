@@ -180,23 +180,43 @@ void expect_kernel(struct backend_state *state, operator_kind kind, kernel_call 
             digest_bytes(call.out[i].data, dtype_bytes(call.out[i].type, call.out[i].rows * call.out[i].cols));
 }
 
+/* Runs a case from the first random number on, and closes the state; returns the digest. */
+static uint64_t digest_of(struct backend_state *state, void (*run)(struct backend_state *state)) {
+    drawn = digest = 0;
+    run(state);
+    free_blocks();
+    cpu_backend.close(state);
+    variant[0] = 0;
+    return digest;
+}
+
 void on_every_path(void (*run)(struct backend_state *state)) {
     static const char *const names[] = {"portable", "avx2", "avx512"};
     for (unsigned path = INSTRUCTIONS_PORTABLE; path <= (unsigned)machine_instruction_set(); path++) {
         uint64_t of_one_thread = 0;
         for (unsigned threads = 1; threads <= 2; threads++) {
-            snprintf(variant, sizeof variant, "(%s, %u threads)", names[path], threads);
-            drawn = digest = 0;
             struct backend_state *state = open_backend(threads, COMPUTE_F32);
             state->instructions = (instruction_set)path;
-            run(state);
-            free_blocks();
-            cpu_backend.close(state);
-            if (threads == 1) of_one_thread = digest;
-            if (digest != of_one_thread) fail_msg("the number of threads changes the results on %s", names[path]);
+            snprintf(variant, sizeof variant, "(%s, %u threads)", names[path], threads);
+            uint64_t is = digest_of(state, run);
+            if (threads == 1) of_one_thread = is;
+            if (is != of_one_thread) fail_msg("the number of threads changes the results on %s", names[path]);
         }
     }
-    variant[0] = 0;
+}
+
+bool on_many_threads(compute_type compute, void (*run)(struct backend_state *state)) {
+    static const unsigned counts[] = {1, 2, 3, 8};
+    uint64_t of_one_thread = 0;
+    for (unsigned i = 0; i < sizeof counts / sizeof *counts; i++) {
+        struct backend_state *state = open_backend(counts[i], compute);
+        if (!state) return false;
+        snprintf(variant, sizeof variant, "(%s, %u threads)", compute == COMPUTE_BF16 ? "bf16" : "f32", counts[i]);
+        uint64_t is = digest_of(state, run);
+        if (!i) of_one_thread = is;
+        if (is != of_one_thread) fail_msg("%u threads have other results than one", counts[i]);
+    }
+    return true;
 }
 
 void differences(double *values, uint64_t count, double (*loss)(void *context), void *context, double *gradient) {

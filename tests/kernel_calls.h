@@ -59,6 +59,9 @@ void digest_bytes(const void *bytes, uint64_t count);
  * threads: their digests must be equal, for no kernel's sums depend on the number of threads. */
 void on_every_path(void (*run)(struct backend_state *state));
 
+/* The same on the best path in one type, with 1, 2, 3 and 8 threads; false when this processor cannot compute so. */
+bool on_many_threads(compute_type compute, void (*run)(struct backend_state *state));
+
 /* gradient[i] = d loss / d values[i], by central differences; the loss reads the values through its context. */
 void differences(double *values, uint64_t count, double (*loss)(void *context), void *context, double *gradient);
 

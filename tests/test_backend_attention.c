@@ -1,11 +1,14 @@
 /* The CPU backend's attention against plain double arithmetic: forward, gradient, and generation from a cache, on
- * every instruction path with 1 and 2 threads. The reference's own gradient is checked by finite differences. */
+ * every instruction path with 1 and 2 threads, and in bf16. The reference's own gradient is checked by finite
+ * differences. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -255,21 +258,98 @@ static void test_sharp(void **unused) {
     on_every_path(sharp);
 }
 
-/* Queries, keys, values and gradients are rounded in the reference too; what is left is the rounding of the weights
- * and of their gradients, a part in 2^9 each. */
+/* Around the sizes of blocks, with one to eight heads a head of keys, of which at most four are worked on together;
+ * in bf16 queries, keys, values and gradients are rounded in the reference too, and what is left is the rounding of
+ * the weights and of their gradients, a part in 2^9 each. */
+static void stacked_heads(struct backend_state *state) {
+    static const attention_case cases[] = {
+        {1, 2, 1, 64, NO_WINDOW, CUT_NONE, 0, 1e-6},
+        {63, 3, 1, 64, NO_WINDOW, CUT_HALVES, 0, 1e-6},
+        {64, 4, 1, 16, NO_WINDOW, CUT_NONE, 0, 1e-6},
+        {65, 3, 1, 80, NO_WINDOW, CUT_NONE, 0, 1e-6},
+        {127, 8, 1, 64, NO_WINDOW, CUT_HALVES, 0, 1e-6},
+        {129, 9, 3, 64, NO_WINDOW, CUT_NONE, 0, 1e-6},
+        {257, 10, 2, 80, NO_WINDOW, CUT_GROWING, 0, 1e-6},
+        {300, 4, 4, 24, 65, CUT_HALVES, 0, 1e-6},
+        {200, 8, 1, 128, 16, CUT_GROWING, 0, 1e-6},
+        {192, 6, 2, 5, 64, CUT_NONE, 0, 1e-6},
+        {320, 3, 1, 16, 63, CUT_NONE, 0, 1e-6},
+        {193, 16, 2, 33, 129, CUT_HALVES, 0, 1e-6},
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        attention_case c = cases[i];
+        if (state->compute == COMPUTE_BF16) c.bound = 4e-3;
+        run_case(state, &c, false);
+    }
+    /* One head of keys and one sequence: all threads add to the same gradients of keys, and wait for each other. */
+    run_case(state,
+             &(attention_case){900, 8, 1, 16, NO_WINDOW, CUT_NONE, 0, state->compute == COMPUTE_BF16 ? 4e-3 : 1e-6},
+             false);
+}
+
+static void test_stacked_heads(void **unused) {
+    (void)unused;
+    assert_true(on_many_threads(COMPUTE_F32, stacked_heads));
+}
+
 static void test_bf16(void **unused) {
     (void)unused;
-    static const attention_case cases[] = {
-        {1, 2, 1, 64, NO_WINDOW, CUT_NONE, 0, 4e-3},       {63, 3, 1, 64, NO_WINDOW, CUT_HALVES, 0, 4e-3},
-        {129, 9, 3, 64, NO_WINDOW, CUT_NONE, 0, 4e-3},     {300, 4, 4, 24, 65, CUT_HALVES, 0, 4e-3},
-        {257, 10, 2, 80, NO_WINDOW, CUT_GROWING, 0, 4e-3}, {200, 8, 1, 128, 16, CUT_GROWING, 0, 4e-3},
-    };
-    for (unsigned threads = 1; threads <= 3; threads++) {
-        struct backend_state *state = open_backend(threads, COMPUTE_BF16);
-        if (!state) skip();
-        for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) run_case(state, &cases[i], false);
-        cpu_backend.close(state);
+    if (!on_many_threads(COMPUTE_BF16, stacked_heads)) skip();
+}
+
+/* Interrupts at one question, after a while in which other threads come to wait for what is not done then. */
+typedef struct patience {
+    atomic_uint asked;
+    unsigned most;
+} patience;
+
+static bool runs_out(void *context) {
+    patience *p = context;
+    if (atomic_fetch_add(&p->asked, 1) != p->most) return false;
+    nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    return true;
+}
+
+/* A gradient that is interrupted ends and says so, wherever; done again it is what it would have been. */
+static void test_interrupted(void **unused) {
+    (void)unused;
+    attention_case c = {.tokens = 330, .heads = 8, .kv_heads = 1, .head_dim = 16, .window = NO_WINDOW};
+    operator_parameters p = parameters_of(&c);
+    struct backend_state *state = open_backend(4, COMPUTE_F32);
+    uint64_t q_cols = (uint64_t)c.heads * c.head_dim, kv_cols = (uint64_t)c.kv_heads * c.head_dim;
+    pass_scalars pass = {.tokens = c.tokens};
+    kernel_buffer q = token_rows(c.tokens, q_cols), k = token_rows(c.tokens, kv_cols),
+                  v = token_rows(c.tokens, kv_cols), dy = token_rows(c.tokens, q_cols), starts = starts_of(&c);
+    kernel_buffer o = blank_rows(c.tokens, q_cols), log_sum_exp = blank_rows(c.tokens, c.heads);
+    kernel_buffer dq = blank_rows(c.tokens, q_cols), dk = blank_rows(c.tokens, kv_cols),
+                  dv = blank_rows(c.tokens, kv_cols);
+    kernel_call forward = {.parameters = &p, .in = {q, k, v, starts}, .out = {o, log_sum_exp}, .pass = &pass};
+    expect_kernel(state, OPERATOR_ATTENTION, forward);
+    kernel_call backward = {
+        .parameters = &p, .in = {dy, q, k, v, o, log_sum_exp, starts}, .out = {dq, dk, dv}, .pass = &pass};
+    expect_kernel(state, OPERATOR_ATTENTION_GRADIENT, backward);
+    kernel_buffer *results[] = {&dq, &dk, &dv};
+    void *whole[3];
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t bytes = c.tokens * results[i]->cols * sizeof(float);
+        whole[i] = guarded(bytes, 0);
+        memcpy(whole[i], results[i]->data, bytes);
     }
+    unsigned most = 0;
+    for (levee_status status = LEVEE_STOPPED; status == LEVEE_STOPPED; most++) {
+        patience asked = {.most = most};
+        pass = (pass_scalars){.tokens = c.tokens, .interrupt = runs_out, .interrupt_context = &asked};
+        kernel_call call = backward;
+        status = run_kernel(state, OPERATOR_ATTENTION_GRADIENT, &call);
+        assert_true(status == LEVEE_STOPPED ? asked.asked > most : status == LEVEE_OK);
+        pass = (pass_scalars){.tokens = c.tokens};
+        expect_kernel(state, OPERATOR_ATTENTION_GRADIENT, backward);
+        for (unsigned i = 0; i < 3; i++)
+            assert_memory_equal(results[i]->data, whole[i], c.tokens * results[i]->cols * sizeof(float));
+    }
+    assert_true(most > 6); /* it is asked for each block of rows at least */
+    free_blocks();
+    cpu_backend.close(state);
 }
 
 static void each_element(struct backend_state *state) {
@@ -357,7 +437,9 @@ int main(void) {
         cmocka_unit_test_teardown(test_sweep, drop_blocks),
         cmocka_unit_test_teardown(test_blocks, drop_blocks),
         cmocka_unit_test_teardown(test_sharp, drop_blocks),
+        cmocka_unit_test_teardown(test_stacked_heads, drop_blocks),
         cmocka_unit_test_teardown(test_bf16, drop_blocks),
+        cmocka_unit_test_teardown(test_interrupted, drop_blocks),
         cmocka_unit_test_teardown(test_finite_differences, drop_blocks),
         cmocka_unit_test_teardown(test_cached, drop_blocks),
     };

@@ -89,8 +89,11 @@ VECTOR_INLINE void sum_rows_body(gradient_work *w, uint64_t begin, uint64_t end)
         for (uint64_t h = 0; h < s->heads; h++) {
             const float *d = rows_of(&w->call->in[0], t, s->q_stride, h, s->head_dim);
             const float *o = rows_of(&w->call->in[4], t, s->q_stride, h, s->head_dim);
-            float sum = 0;
-            for (uint64_t i = 0; i < s->head_dim; i++) sum += d[i] * o[i];
+            uint64_t i = 0;
+            lanes sums = lanes_of(0.0f);
+            for (; i + VECTOR_LANES <= s->head_dim; i += VECTOR_LANES) sums += lanes_load(d + i) * lanes_load(o + i);
+            float sum = lanes_sum(sums);
+            for (; i < s->head_dim; i++) sum += d[i] * o[i];
             w->row_sums[t * s->heads + h] = sum;
         }
 }

@@ -1,7 +1,9 @@
-/* Attention whose products of blocks are oneDNN's, for processors with tile kernels: three times as fast in f32 as
- * the loops of attention.c, and with bf16 products in bf16 as well (queries, keys, values, weights and their
- * gradients are rounded; scores, sums and all that lies between products stay f32). attention.c and
- * attention_gradient.c choose. */
+/* Attention whose products of blocks are oneDNN's, for processors with tile kernels: much faster than the loops of
+ * attention.c, and with bf16 products in bf16 as well (queries, keys, values, weights and their gradients are
+ * rounded; scores, sums and all that lies between products stay f32). attention.c and attention_gradient.c choose.
+ *
+ * attention_products.c is the forward part, attention_products_gradient.c the other; attention_blocks.h is what they
+ * share, attention_weights.h what is between products. */
 #ifndef LEVEE_BACKEND_CPU_ATTENTION_PRODUCTS_H
 #define LEVEE_BACKEND_CPU_ATTENTION_PRODUCTS_H
 

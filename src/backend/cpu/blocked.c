@@ -2,7 +2,7 @@
  * so both orders are the same transposition. */
 #include "backend/cpu/blocked.h"
 
-#include "backend/cpu/vector.h"
+#include "backend/cpu/transpose.h"
 
 /* Words of a block's rows that are decoded at a time: they stay in the first cache. */
 enum { PIECE_WORDS = 256 };
@@ -44,38 +44,12 @@ VECTOR_INLINE const unsigned char *decode(const blocked_source *s, uint64_t row,
     return piece;
 }
 
-VECTOR_INLINE integer_lanes words_load(const unsigned char *from) {
-    integer_lanes v;
-    memcpy(&v, from, sizeof v);
-    return v;
-}
-
-#define LOW_PAIRS(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
-#define HIGH_PAIRS(a, b) __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
-#define LOW_FOURS(a, b)  __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13)
-#define HIGH_FOURS(a, b) __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
-#define LOW_HALF(a, b)   __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11)
-#define HIGH_HALF(a, b)  __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15)
-
 /* to[word * 64 + row] = rows[row][word] for 8 rows of 8 words. */
-VECTOR_INLINE void transpose_words(uint32_t *to, const unsigned char *const rows[8], uint64_t word) {
-    integer_lanes r[8], s[8], t[8];
+VECTOR_INLINE void put_words(uint32_t *to, const unsigned char *const rows[8], uint64_t word) {
+    integer_lanes r[8];
     for (unsigned i = 0; i < 8; i++) r[i] = words_load(rows[i] + word * sizeof(uint32_t));
-    for (unsigned i = 0; i < 8; i += 2) {
-        s[i] = LOW_PAIRS(r[i], r[i + 1]);
-        s[i + 1] = HIGH_PAIRS(r[i], r[i + 1]);
-    }
-    for (unsigned i = 0; i < 8; i += 4) {
-        t[i] = LOW_FOURS(s[i], s[i + 2]);
-        t[i + 1] = HIGH_FOURS(s[i], s[i + 2]);
-        t[i + 2] = LOW_FOURS(s[i + 1], s[i + 3]);
-        t[i + 3] = HIGH_FOURS(s[i + 1], s[i + 3]);
-    }
-    for (unsigned i = 0; i < 4; i++) {
-        integer_lanes low = LOW_HALF(t[i], t[i + 4]), high = HIGH_HALF(t[i], t[i + 4]);
-        memcpy(to + i * BLOCKED_COLUMNS, &low, sizeof low);
-        memcpy(to + (i + 4) * BLOCKED_COLUMNS, &high, sizeof high);
-    }
+    transpose_words(r);
+    for (unsigned i = 0; i < 8; i++) words_store(to + i * BLOCKED_COLUMNS, r[i]);
 }
 
 /* 64 columns of b from as many rows; those that are missing are zero. */
@@ -93,8 +67,7 @@ VECTOR_INLINE void put_columns(const blocking *b, uint64_t first_row, uint32_t *
                 bool is = row < s->rows;
                 rows[i] = decode(s, is ? row : 0, is ? at : 0, is ? there : 0, filled, pieces[i]);
             }
-            for (uint64_t i = 0; i < count; i += 8)
-                transpose_words(to + (word + i) * BLOCKED_COLUMNS + column, rows, i);
+            for (uint64_t i = 0; i < count; i += 8) put_words(to + (word + i) * BLOCKED_COLUMNS + column, rows, i);
         }
     }
 }

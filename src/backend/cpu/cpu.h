@@ -32,9 +32,9 @@ typedef void parallel_body(void *context, uint64_t begin, uint64_t end, unsigned
 void parallel_for(const struct backend_state *state, uint64_t count, uint64_t grain, parallel_body *body,
                   void *context);
 
-/* As above, but ranges of `grain` are handed out as threads become free: for work of uneven cost, and work that is
- * long. When the pass is interrupted no more are handed out, and the result is LEVEE_STOPPED; without a pass (NULL)
- * nothing interrupts. */
+/* As above, but ranges of `grain` are handed out in their order as threads become free: for work of uneven cost, and
+ * work that is long. When the pass is interrupted no more are handed out, and the result is LEVEE_STOPPED; without a
+ * pass (NULL) nothing interrupts. */
 levee_status parallel_for_dynamic(const struct backend_state *state, const pass_scalars *pass, uint64_t count,
                                   uint64_t grain, parallel_body *body, void *context);
 
