@@ -8,6 +8,9 @@
 enum { LADDER_STEPS = 3, SMALLEST_TILE = 8 };
 extern const uint32_t tile_ladder[LADDER_STEPS];
 
+/* Where threads share out the rows, tiles are smaller rather than one thread idle, but not smaller than this. */
+enum { LEAST_SHARED_TILE = 32 };
+
 /* Tiles that go through scratch are chosen no larger than this in all. */
 static const uint64_t tile_scratch_bytes = 4ull * 1024 * 1024;
 
