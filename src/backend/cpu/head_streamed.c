@@ -240,9 +240,9 @@ typedef struct tile {
     uint32_t width, count; /* its columns, and those of the vocabulary among them */
 } tile;
 
-/* Takes a row of logits into the row's sums, and makes weights e^(logit - highest) of it; returns by what all that was
- * summed up before is to be multiplied. */
-VECTOR_INLINE float absorb_row(float *logits, uint32_t count, running_row *row) {
+/* Takes a row of logits into the row's sums, and makes weights e^(logit - highest) of it, which may be in their place;
+ * returns by what all that was summed up before is to be multiplied. */
+VECTOR_INLINE float absorb_row(float *weights, const float *logits, uint32_t count, running_row *row) {
     lanes top = lanes_of(-INFINITY), total = lanes_of(0.0f);
     uint32_t i = 0;
     for (; i + VECTOR_LANES <= count; i += VECTOR_LANES) top = lanes_maximum(top, lanes_load(logits + i));
@@ -253,12 +253,12 @@ VECTOR_INLINE float absorb_row(float *logits, uint32_t count, running_row *row) 
     lanes shift = lanes_of(now);
     for (i = 0; i + VECTOR_LANES <= count; i += VECTOR_LANES) {
         lanes weight = lanes_exponential(lanes_load(logits + i) - shift);
-        lanes_store(logits + i, weight);
+        lanes_store(weights + i, weight);
         total += weight;
     }
     if (i < count) {
         lanes weight = lanes_exponential(lanes_load_some(logits + i, count - i, -INFINITY) - shift);
-        lanes_store_some(logits + i, weight, count - i);
+        lanes_store_some(weights + i, weight, count - i);
         total += weight;
     }
     double fade = now > before ? exp((double)before - (double)now) : 1;
@@ -267,30 +267,33 @@ VECTOR_INLINE float absorb_row(float *logits, uint32_t count, running_row *row) 
     return (float)fade;
 }
 
-/* begin..end count rows of the tile. Weights of bf16 lie dense from where the logits begin: behind what was read. */
+/* Takes a row of the tile that has a target into its sums; its weights go to `weights`, and dx fades. */
+VECTOR_INLINE void absorb_target(const tile *t, uint64_t r, float *weights) {
+    const streaming *s = t->s;
+    float *logits = t->logits + r * t->width;
+    running_row *row = &s->running[t->targets[r]];
+    uint64_t label = (uint64_t)s->labels[t->targets[r]];
+    if (label >= t->v && label < t->v + t->count) {
+        row->at_label = logits[label - t->v];
+        logits[label - t->v] = -INFINITY;
+    }
+    float fade = absorb_row(weights, logits, t->count, row);
+    if (!s->h->gradient || fade == 1.0f) return;
+    float *dx = t->dx + r * s->h->features;
+    for (uint64_t i = 0; i < s->h->features; i++) dx[i] *= fade;
+}
+
+/* begin..end count rows of the tile. Weights of bf16 lie dense from where the logits begin, behind what was read. */
 VECTOR_INLINE void absorb_body(tile *t, uint64_t begin, uint64_t end) {
-    const streamed_head *h = t->s->h;
+    dtype type = t->s->h->weight.compute;
     _Alignas(64) float piece[MOST_BLOCK];
     for (uint64_t r = begin; r < end; r++) {
-        float *logits = t->logits + r * t->width;
-        if (r < t->filled) {
-            running_row *row = &t->s->running[t->targets[r]];
-            uint64_t label = (uint64_t)t->s->labels[t->targets[r]];
-            if (label >= t->v && label < t->v + t->count) {
-                row->at_label = logits[label - t->v];
-                logits[label - t->v] = -INFINITY;
-            }
-            float fade = absorb_row(logits, t->count, row);
-            if (!h->gradient) continue;
-            float *dx = t->dx + r * h->features;
-            for (uint64_t i = 0; fade != 1.0f && i < h->features; i++) dx[i] *= fade;
-        }
-        uint64_t kept = r < t->filled ? t->count : 0;
-        memset(logits + kept, 0, (t->width - kept) * sizeof *logits);
-        if (h->weight.compute == DTYPE_F32) continue;
-        memcpy(piece, logits, t->width * sizeof *piece);
-        vector_operands(h->weight.compute, (unsigned char *)t->logits + dtype_bytes(h->weight.compute, r * t->width),
-                        piece, t->width);
+        float *weights = type == DTYPE_F32 ? t->logits + r * t->width : piece;
+        uint64_t count = r < t->filled ? t->count : 0;
+        if (count) absorb_target(t, r, weights);
+        memset(weights + count, 0, (t->width - count) * sizeof *weights);
+        if (type == DTYPE_F32) continue;
+        vector_operands(type, (unsigned char *)t->logits + dtype_bytes(type, r * t->width), weights, t->width);
     }
 }
 VECTOR_PATHS(absorb, tile)
