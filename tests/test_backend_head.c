@@ -35,7 +35,8 @@ typedef struct head_data {
 
 static void set_weight(kernel_buffer *w, uint64_t row, uint64_t col, double value) {
     float single = (float)value;
-    dtype_convert(w->type, (unsigned char *)w->data + dtype_bytes(w->type, row * w->cols + col), DTYPE_F32, &single, 1);
+    dtype_convert(w->type, (unsigned char *)w->data + dtype_bytes(w->type, row * w->cols + col), DTYPE_F32, &single,
+                  1);
 }
 
 static int32_t label_of(const head_case *h, uint32_t t) {
@@ -120,8 +121,9 @@ static void check_element(const head_case *h, const head_data *d, uint32_t t, ui
 /* A loss by itself, and an element of dx by the terms that it is the sum of: so a row with a small gradient counts as
  * much as the others. */
 static void check_rows(const head_case *h, const head_data *d, const float *losses, const float *dx, bool rounded) {
-    /* The absolute error of a logit is that of up to two thousand sums near 20, or, where logits rise so high, of some
-     * hundred near 120; it is the relative one of e^logit, and of a loss below 1. Weights of bf16 are rounded to 2^-9. */
+    /* The absolute error of a logit is that of up to two thousand sums near 20, or, where logits rise so high, of
+     * some hundred near 120; it is the relative one of e^logit, and of a loss below 1. Weights of bf16 are rounded to
+     * 2^-9. */
     double logit_error = h->logits == RISING ? 3e-4 : 5e-5, bound = rounded ? 4e-3 : logit_error;
     for (uint32_t t = 0; t < h->tokens; t++) {
         double expected = d->losses[t], most = logit_error * fmin(expected, 1) + 1e-6 * expected + nothing;
@@ -171,10 +173,14 @@ static void run_threads(const head_case *h, compute_type compute, instruction_se
 
 static void run_all(compute_type compute, instruction_set instructions) {
     static const head_case cases[] = {
-        {1, 1, 3, 9, DTYPE_F32, PLAIN, ALL},           {40, 33, 64, 320, DTYPE_BF16, PLAIN, MOST},
-        {512, 129, 100, 321, DTYPE_F16, PLAIN, MOST},  {301, 301, 48, 1000, DTYPE_F32, RISING, ALL},
-        {200, 190, 577, 5000, DTYPE_BF16, RISING, MOST}, {250, 240, 2310, 700, DTYPE_F16, PLAIN, MOST},
-        {130, 130, 96, 2000, DTYPE_BF16, CERTAIN, ALL}, {400, 300, 70, 6000, DTYPE_F32, PLAIN, ONE},
+        {1, 1, 3, 9, DTYPE_F32, PLAIN, ALL},
+        {40, 33, 64, 320, DTYPE_BF16, PLAIN, MOST},
+        {512, 129, 100, 321, DTYPE_F16, PLAIN, MOST},
+        {301, 301, 48, 1000, DTYPE_F32, RISING, ALL},
+        {200, 190, 577, 5000, DTYPE_BF16, RISING, MOST},
+        {250, 240, 2310, 700, DTYPE_F16, PLAIN, MOST},
+        {130, 130, 96, 2000, DTYPE_BF16, CERTAIN, ALL},
+        {400, 300, 70, 6000, DTYPE_F32, PLAIN, ONE},
         {70, 70, 32, 130, DTYPE_F32, PLAIN, NONE},
     };
     for (unsigned c = 0; c < sizeof cases / sizeof *cases; c++) run_threads(&cases[c], compute, instructions);

@@ -19,7 +19,7 @@ typedef struct search {
     double head_bytes;           /* of the head's weight */
     const uint32_t *chunks;      /* of the head, to try */
     uint32_t chunk_count;
-    bool nothing_fits;           /* the search's own verdict */
+    bool nothing_fits; /* the search's own verdict */
 } search;
 
 /* What each pass reads of weights, whatever is recomputed. */
@@ -251,8 +251,8 @@ static levee_status run_search(search *s, search_result *result, uint64_t *small
         /* The remedy names a budget that truly does: the exact plan of the smallest variant. */
         plan smallest = {0};
         uint32_t taken = s->request->recompute == RECOMPUTE_OFF ? 0 : s->candidates.count;
-        status = measure(s, taken, smallest_chunk(s), smallest_capacity(s->request), &smallest,
-                         smallest_bytes, error);
+        status =
+            measure(s, taken, smallest_chunk(s), smallest_capacity(s->request), &smallest, smallest_bytes, error);
         plan_close(&smallest);
         s->nothing_fits = status == LEVEE_OK;
         if (s->nothing_fits)

@@ -1,5 +1,6 @@
 /* The search for a plan that fits: how many tokens a pass holds, how many rows of logits live at once (if
- * any are stored), and which activations are computed again instead of kept, chosen together by the estimated time of a step.
+ * any are stored), and which activations are computed again instead of kept, chosen together by the estimated time of
+ * a step.
  *
  * Recomputation is chosen per layer and per tensor. The tensors of a layer fall into classes (norms, SwiGLU product,
  * projections, attention, residual); classes are taken in the order of bytes saved per nanosecond of computing them
@@ -49,7 +50,7 @@ typedef struct search_result {
     uint32_t recomputed_tensors; /* of candidate_tensors */
     uint32_t candidate_tensors;
     uint32_t head_chunk_tokens; /* 0 when the head stores no logits */
-    uint32_t passes; /* a step takes for an effective batch of step_tokens */
+    uint32_t passes;            /* a step takes for an effective batch of step_tokens */
 } search_result;
 
 /* Fills `result`. When nothing fits: LEVEE_DOES_NOT_FIT, and *smallest_bytes is the smallest budget that would do.

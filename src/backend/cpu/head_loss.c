@@ -1,5 +1,5 @@
-/* The output head and the cross-entropy in one. Losses and dx are overwritten; the gradient of the weight is added to.
- * Without the latter all is done by head_streamed.c (head_loss.h says why).
+/* The output head and the cross-entropy in one. Losses and dx are overwritten; the gradient of the weight is added
+ * to. Without the latter all is done by head_streamed.c (head_loss.h says why).
  *
  * With it the operator works on chunks of rows and panels of the vocabulary. The logits of one chunk exist at a time:
  * they are turned into their gradient in place, and are gone. They lie panel by panel, each [chunk, panel] and dense,
@@ -14,8 +14,8 @@
 #include "backend/cpu/vector.h"
 #include "base/error.h"
 
-/* The products of one chunk, by panels of the vocabulary, and where their scratch lies: logits, then the decoded panel,
- * then the products' own. */
+/* The products of one chunk, by panels of the vocabulary, and where their scratch lies: logits, then the decoded
+ * panel, then the products' own. */
 typedef struct head {
     panels weight;
     uint64_t vocabulary, features;

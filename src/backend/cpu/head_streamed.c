@@ -9,7 +9,8 @@
  * this is the sum of the others over the whole, exact, when a difference of two numbers near 1 would have lost it.
  *
  * Rows without a target take no part: tiles are made of those that have one. dx is summed up where it belongs when a
- * tile's rows lie side by side, else in a tile of its own. Each row has one order of sums, whatever tile it is in. */
+ * tile's rows lie side by side, else in a tile of its own. Each row has one order of sums, whatever the number of
+ * threads. */
 #include <math.h>
 #include <string.h>
 
@@ -24,7 +25,12 @@
 /* Rows of the vocabulary that a thread works on at a time. */
 enum { MOST_BLOCK = 256, LEAST_BLOCK = BLOCKED_COLUMNS };
 
-/* A slice, in all its orders: so much that what each tile does once a slice (making operands of x) does not matter. */
+/* A row's sums are the same in each tile when the products are oneDNN's tile kernels. In the others they are not
+ * (seen with its AVX2 ones), so there tiles may not depend on the number of threads that there are. */
+enum { USUAL_THREADS = 8 };
+
+/* A slice, in all its orders: so much that what each tile does once a slice (making operands of x) does not matter.
+ */
 static const uint64_t slice_bytes = 4ull * 1024 * 1024;
 
 /* A thread's tile: x, logits and dx; with the block of the weight they fill its second cache. */
@@ -38,7 +44,8 @@ typedef struct running_row {
 } running_row;
 
 /* How the operator is cut, and where its scratch lies: the state of rows, which rows have targets, the slice as
- * columns and as rows of b (or plain), then each thread's: the products' own, x, logits (which become weights), dx. */
+ * columns and as rows of b (or plain), then each thread's: the products' own, x, logits (which become weights), dx.
+ */
 typedef struct streamed_head {
     panels weight; /* in slices */
     bool gradient, blocked;
@@ -95,10 +102,9 @@ static void cut_rows(streamed_head *h, const struct backend_state *state, uint64
                   .copies_first = true,
                   .first_row_bytes = dtype_bytes(h->weight.compute, h->features) + h->block * sizeof(float),
                   .second_row_bytes = h->gradient ? h->features * sizeof(float) : 0};
-    uint32_t share = (uint32_t)rows / state->threads;
+    uint32_t share = (uint32_t)rows / (h->blocked ? state->threads : USUAL_THREADS);
     choose_tiles(t, share < LEAST_SHARED_TILE ? LEAST_SHARED_TILE : share, thread_bytes);
 }
-
 
 enum { MOST_PRODUCTS = LADDER_STEPS * 4 };
 
@@ -173,9 +179,9 @@ typedef struct streaming {
     const kernel_call *call;
     const streamed_head *h;
     const int32_t *labels;
-    running_row *running;    /* of each row of the pass */
-    const uint32_t *targets; /* the rows that have one, in order */
-    uint64_t slice, slice_end; /* rows of the vocabulary */
+    running_row *running;          /* of each row of the pass */
+    const uint32_t *targets;       /* the rows that have one, in order */
+    uint64_t slice, slice_end;     /* rows of the vocabulary */
     unsigned char *columns, *rows; /* the slice's scratch */
     const unsigned char *plain;    /* the slice where it is not blocked */
     unsigned char *threads;
@@ -236,12 +242,12 @@ typedef struct tile {
     bool in_place;
     void *own, *x;
     float *logits, *dx;
-    uint64_t v; /* the block at hand, from this row of the vocabulary on */
+    uint64_t v;            /* the block at hand, from this row of the vocabulary on */
     uint32_t width, count; /* its columns, and those of the vocabulary among them */
 } tile;
 
-/* Takes a row of logits into the row's sums, and makes weights e^(logit - highest) of it, which may be in their place;
- * returns by what all that was summed up before is to be multiplied. */
+/* Takes a row of logits into the row's sums, and makes weights e^(logit - highest) of it, which may be in their
+ * place; returns by what all that was summed up before is to be multiplied. */
 VECTOR_INLINE float absorb_row(float *weights, const float *logits, uint32_t count, running_row *row) {
     lanes top = lanes_of(-INFINITY), total = lanes_of(0.0f);
     uint32_t i = 0;
@@ -354,10 +360,11 @@ static tile next_rows(const streaming *s, uint64_t first, uint32_t left, unsigne
     t.in_place = h->gradient && t.filled == t.rows && t.targets[t.rows - 1] - t.targets[0] == t.rows - 1;
     if (h->gradient && !t.in_place && t.rows > tiles->padded) t.filled = t.rows = tiles->padded;
     t.x = memory + tiles->own_bytes;
-    t.logits = (float *)(void *)((unsigned char *)t.x + align64(dtype_bytes(h->weight.compute, (uint64_t)t.rows * h->features)));
+    t.logits = (float *)(void *)((unsigned char *)t.x +
+                                 align64(dtype_bytes(h->weight.compute, (uint64_t)t.rows * h->features)));
     if (h->gradient)
-        t.dx = t.in_place ? dx_row(s, t.targets[0])
-                          : (float *)(void *)(memory + tiles->own_bytes + tiles->first_bytes);
+        t.dx =
+            t.in_place ? dx_row(s, t.targets[0]) : (float *)(void *)(memory + tiles->own_bytes + tiles->first_bytes);
     return t;
 }
 
@@ -383,8 +390,8 @@ static void finish_dx(const streaming *s, uint64_t r, double whole) {
     double scale = (double)s->call->pass->loss_scale;
     float factor = (float)(scale / whole), at_label = (float)(-scale * s->running[r].others / whole);
     float *dx = dx_row(s, (uint32_t)r), piece[MOST_BLOCK];
-    const unsigned char *weight =
-        (const unsigned char *)s->call->in[1].data + dtype_bytes(h->weight.stored, (uint64_t)s->labels[r] * h->features);
+    const unsigned char *weight = (const unsigned char *)s->call->in[1].data +
+                                  dtype_bytes(h->weight.stored, (uint64_t)s->labels[r] * h->features);
     for (uint64_t i = 0; i < h->features; i += MOST_BLOCK) {
         uint64_t count = smaller(h->features - i, MOST_BLOCK);
         dtype_convert(DTYPE_F32, piece, h->weight.stored, weight + dtype_bytes(h->weight.stored, i), count);
@@ -416,8 +423,7 @@ static levee_status run_slices(streaming *s, uint32_t targets, levee_error *erro
         if (pass_is_interrupted(s->call->pass)) return LEVEE_STOPPED;
         s->slice_end = smaller(s->slice + h->weight.panel_rows, h->weight.rows);
         fetch_slice(s);
-        levee_status status =
-            parallel_for_dynamic(s->state, s->call->pass, targets, h->tiles.largest, run_rows, s);
+        levee_status status = parallel_for_dynamic(s->state, s->call->pass, targets, h->tiles.largest, run_rows, s);
         if (s->failure.status != LEVEE_OK) return (levee_status)s->failure.status;
         if (status != LEVEE_OK) return status;
     }
