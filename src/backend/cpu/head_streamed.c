@@ -29,8 +29,7 @@ enum { MOST_BLOCK = 256, LEAST_BLOCK = BLOCKED_COLUMNS };
  * (seen with its AVX2 ones), so there tiles may not depend on the number of threads that there are. */
 enum { USUAL_THREADS = 8 };
 
-/* A slice, in all its orders: so much that what each tile does once a slice (making operands of x) does not matter.
- */
+/* A slice, in all its orders: so much that what each tile does once a slice, making operands of x, is nothing. */
 static const uint64_t slice_bytes = 4ull * 1024 * 1024;
 
 /* A thread's tile: x, logits and dx; with the block of the weight they fill its second cache. */
@@ -43,15 +42,15 @@ typedef struct running_row {
     float at_label;
 } running_row;
 
-/* How the operator is cut, and where its scratch lies: the state of rows, which rows have targets, the slice as
- * columns and as rows of b (or plain), then each thread's: the products' own, x, logits (which become weights), dx.
+/* How the operator is cut, and where its scratch lies: what is known of rows, which of them have targets, the slice
+ * as columns and as rows of b (or plain), then each thread's: the products' own, x, logits that become weights, dx.
  */
 typedef struct streamed_head {
     panels weight; /* in slices */
     bool gradient, blocked;
     uint32_t features, block;
     tiling tiles;
-    uint64_t targets_offset, columns_offset, rows_offset, threads_offset, logits_offset, scratch_bytes;
+    uint64_t targets_offset, columns_offset, rows_offset, threads_offset, scratch_bytes;
 } streamed_head;
 
 static uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
@@ -298,7 +297,7 @@ VECTOR_INLINE void absorb_body(tile *t, uint64_t begin, uint64_t end) {
         uint64_t count = r < t->filled ? t->count : 0;
         if (count) absorb_target(t, r, weights);
         memset(weights + count, 0, (t->width - count) * sizeof *weights);
-        if (type == DTYPE_F32) continue;
+        if (type == DTYPE_F32 || !t->s->h->gradient) continue;
         vector_operands(type, (unsigned char *)t->logits + dtype_bytes(type, r * t->width), weights, t->width);
     }
 }
