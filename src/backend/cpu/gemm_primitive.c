@@ -236,7 +236,7 @@ levee_status primitive_run(const struct gemm *g, const primitive_key *key, unsig
         status = dnnl_memory_set_data_handle(memory[i], addresses[i]);
     }
     /* The setting belongs to the calling thread; only the tile kernels remember for how many they were made. */
-    omp_set_num_threads(key->single ? 1 : (int)g->state->threads);
+    if (!key->single || !p->is_tile_kernel) omp_set_num_threads(key->single ? 1 : (int)g->state->threads);
     if (status == dnnl_success) status = dnnl_primitive_execute(p->run, g->streams[thread], count, arguments);
     if (status == dnnl_success) status = dnnl_stream_wait(g->streams[thread]);
     if (status == dnnl_success) return LEVEE_OK;
