@@ -54,7 +54,9 @@ static head describe(const struct backend_state *state, const kernel_call *call)
     return h;
 }
 
-static bool is_streamed(const kernel_call *call) { return !call->out[2].present; }
+/* A pass that is done again leaves out the gradients that were added before, and must compute all else as it did: so
+ * the chunk, which the plan gives where logits are stored, decides too. */
+static bool is_streamed(const kernel_call *call) { return !call->out[2].present && !call->parameters->chunk_tokens; }
 
 static uint64_t scratch(const struct backend_state *state, const kernel_call *call) {
     if (is_streamed(call)) return head_streamed_scratch(state, call);
@@ -140,11 +142,13 @@ static levee_status make_logits(const chunk *c, uint64_t v, const void *panel, f
                      c->product_memory, error);
 }
 
+static bool call_adds(const chunk *c) { return c->call->out[2].present; }
+
 static levee_status loss_and_gradients(chunk *c, levee_error *error) {
     const head *h = c->h;
     const float *x = (const float *)c->call->in[0].data + c->row * h->features;
     float *dx = h->gradient_input ? (float *)c->call->out[1].data + c->row * h->features : NULL;
-    float *dw = c->call->out[2].data;
+    float *dw = call_adds(c) ? c->call->out[2].data : NULL;
     levee_status status = LEVEE_OK;
     for (uint64_t v = 0; v < h->vocabulary && status == LEVEE_OK; v += h->weight.panel_rows) {
         const void *panel = panel_fetch(c->state, &h->weight, c->call->in[1].data, v, c->panel_memory);
@@ -161,7 +165,7 @@ static levee_status loss_and_gradients(chunk *c, levee_error *error) {
             status = gemm_rows(c->state->products, last ? &h->input_last : &h->input, c->rows, dlogits, panel, NULL,
                                dx, c->product_memory, error);
         }
-        if (status == LEVEE_OK)
+        if (dw && status == LEVEE_OK)
             status = gemm_reduction(c->state->products, last ? &h->reduction_last : &h->reduction, c->rows, dlogits,
                                     x, dw + v * h->features, c->product_memory, error);
     }
