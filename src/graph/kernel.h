@@ -107,7 +107,7 @@ typedef struct operator_parameters {
     uint32_t head_dim;     /* ROPE, ATTENTION */
     uint32_t window;       /* ATTENTION: rows seen back, itself included; UINT32_MAX when there is no window */
     bool inverse;          /* ROPE */
-    uint32_t chunk_tokens; /* HEAD_LOSS_GRADIENT, when the weight has one; 0: all rows */
+    uint32_t chunk_tokens; /* HEAD_LOSS*: rows of logits at a time; 0: none are stored, or all */
 } operator_parameters;
 
 typedef struct kernel_buffer {
