@@ -90,13 +90,17 @@ static void attention_and_head(void **state) {
     /* With a window of 10, the rows of a sequence of 100 see 1, 2, ... 9, and from then on 10. */
     assert_true(work_rows_seen(10, 100) == 9.5);
     assert_true(work_rows_seen(UINT32_MAX, 100) == 50 && work_rows_seen(100, 100) == 50);
-    graph_open(&g, SPACE_HOST);
-    n = blank(OPERATOR_HEAD_LOSS_GRADIENT); /* with dx, without a gradient of the weight */
-    n.in[0] = row_of(&g, IN), n.in[1] = weight_of(&g, DTYPE_F32, WORDS, IN);
-    n.out[0] = row_of(&g, 1), n.out[1] = row_of(&g, IN);
-    w = work_of(&g, &n);
-    assert_true(w.amount[WORK_PRODUCTS] == 2 * 2.0 * 10 * IN * WORDS);
-    assert_true(w.amount[WORK_BYTES] == 10 * 4 * (2 * IN + 1) + 4 * WORDS * IN + 16 * 10 * WORDS);
+    for (unsigned with_weight = 0; with_weight < 2; with_weight++) { /* for whose gradient logits are stored */
+        graph_open(&g, SPACE_HOST);
+        n = blank(OPERATOR_HEAD_LOSS_GRADIENT);
+        n.in[0] = row_of(&g, IN), n.in[1] = weight_of(&g, DTYPE_F32, WORDS, IN);
+        n.out[0] = row_of(&g, 1), n.out[1] = row_of(&g, IN);
+        if (with_weight) n.out[2] = weight_of(&g, DTYPE_F32, WORDS, IN);
+        w = work_of(&g, &n);
+        assert_true(w.amount[WORK_PRODUCTS] == (2 + with_weight) * 2.0 * 10 * IN * WORDS);
+        assert_true(w.amount[WORK_BYTES] ==
+                    10 * 4 * (2 * IN + 1) + (1 + with_weight) * 4 * WORDS * IN + with_weight * 16 * 10 * WORDS);
+    }
 }
 
 static void seconds_are_work_by_rate(void **state) {

@@ -102,6 +102,11 @@ uint32_t graph_head(const graph *g) {
     return NO_NODE;
 }
 
+bool graph_head_stores_logits(const graph *g) {
+    uint32_t head = graph_head(g);
+    return head != NO_NODE && g->nodes[head].kind == OPERATOR_HEAD_LOSS_GRADIENT && g->nodes[head].out[2] != NO_VALUE;
+}
+
 uint64_t graph_value_bytes(const value *v, uint32_t capacity) {
     return dtype_bytes(v->type, (v->per_token ? capacity : v->rows) * v->cols);
 }

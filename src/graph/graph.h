@@ -78,6 +78,9 @@ uint32_t graph_node(graph *g, const node *description);
 /* The node that computes head and loss; NO_NODE when there is none. */
 uint32_t graph_head(const graph *g);
 
+/* Does the head store logits, and so work on chunks of rows? It must to make a gradient of its weight. */
+bool graph_head_stores_logits(const graph *g);
+
 /* Bytes of a value when the plan's capacity is `capacity` tokens. */
 uint64_t graph_value_bytes(const value *v, uint32_t capacity);
 

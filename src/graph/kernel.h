@@ -87,12 +87,13 @@ typedef enum operator_kind {
     OPERATOR_SWIGLU_GRADIENT,
     /* in: a, b [T, n]  out: a + b, may be a */
     OPERATOR_ADD,
-    /* The output head and the cross-entropy, on chunks of `chunk_tokens` rows, so that logits never exist whole.
+    /* The output head and the cross-entropy. Logits never exist whole.
      * in: x [T, h], weight [V, h], labels i32 [T]  out: losses [T]: -log softmax(x weight^T)[label], 0 where label <
      * 0 */
     OPERATOR_HEAD_LOSS,
     /* in: x, weight, labels  out: losses [T]; dx [T, h] or absent; gradient of the weight [V, h] (accumulates) or
-     * absent. The gradients are those of loss_scale * sum(losses); rows with label < 0 give zero. */
+     * absent. The gradients are those of loss_scale * sum(losses); rows with label < 0 give zero. For the gradient of
+     * the weight the logits of `chunk_tokens` rows exist at a time; without it none are stored. */
     OPERATOR_HEAD_LOSS_GRADIENT,
     OPERATOR_COUNT
 } operator_kind;
@@ -110,7 +111,7 @@ typedef struct operator_parameters {
     uint32_t head_dim;     /* ROPE, ATTENTION */
     uint32_t window;       /* ATTENTION: rows seen back, itself included; UINT32_MAX when there is no window */
     bool inverse;          /* ROPE */
-    uint32_t chunk_tokens; /* HEAD_LOSS */
+    uint32_t chunk_tokens; /* HEAD_LOSS*: rows of logits at a time; 0: none are stored, or all */
 } operator_parameters;
 
 typedef struct kernel_buffer {

@@ -6,8 +6,9 @@
 #include "base/error.h"
 #include "memory/ledger.h"
 
+/* Rows of logits at once, the largest first; where none are stored there is nothing to choose. */
 enum { MOST_CHUNKS = 4 };
-static const uint32_t head_chunks[MOST_CHUNKS] = {128, 64, 32, 16};
+static const uint32_t chunks_of_logits[MOST_CHUNKS] = {128, 64, 32, 16}, no_chunks[1] = {0};
 
 typedef struct search {
     const search_request *request;
@@ -15,8 +16,10 @@ typedef struct search {
     bool *recompute;             /* a value's flag in the graph being tried */
     graph tried;                 /* the last variant that was estimated; its lists serve the next one */
     double weight_bytes_decoded; /* per pass, forward and backward */
-    double head_bytes;           /* of the head's weight, read for each chunk */
-    bool nothing_fits;           /* the search's own verdict */
+    double head_bytes;           /* of the head's weight */
+    const uint32_t *chunks;      /* of the head, to try */
+    uint32_t chunk_count;
+    bool nothing_fits; /* the search's own verdict */
 } search;
 
 /* What each pass reads of weights, whatever is recomputed. */
@@ -158,10 +161,9 @@ static double recompute_seconds(const search *s, uint32_t taken) {
 static double extra_seconds(const search *s, uint32_t taken, uint32_t chunk, uint32_t capacity) {
     uint32_t filled = capacity < s->request->step_tokens ? capacity : s->request->step_tokens;
     double passes = passes_for(s, capacity);
-    uint32_t chunks_pass = (filled + chunk - 1) / chunk;
-    double chunks = passes * chunks_pass;
+    uint32_t head_reads = chunk ? 2 * ((filled + chunk - 1) / chunk) : 1; /* each chunk reads the weight twice */
     return recompute_seconds(s, taken) +
-           (passes * s->weight_bytes_decoded + chunks * 2 * s->head_bytes) / s->request->rates.bytes;
+           passes * (s->weight_bytes_decoded + head_reads * s->head_bytes) / s->request->rates.bytes;
 }
 
 static uint32_t largest_capacity(const search_request *r) {
@@ -182,13 +184,14 @@ static uint32_t next_capacity(const search *s, uint32_t capacity) {
                : s->request->longest_tokens;
 }
 
-static uint32_t smallest_chunk(const search_request *r) {
-    return r->fixed.head_chunk_tokens ? r->fixed.head_chunk_tokens : head_chunks[MOST_CHUNKS - 1];
+static void choose_chunks(search *s) {
+    const search_request *r = s->request;
+    bool stored = graph_head_stores_logits(r->g), fixed = stored && r->fixed.head_chunk_tokens;
+    s->chunks = fixed ? &r->fixed.head_chunk_tokens : stored ? chunks_of_logits : no_chunks;
+    s->chunk_count = stored && !fixed ? MOST_CHUNKS : 1;
 }
 
-static bool chunk_allowed(const search_request *r, uint32_t chunk) {
-    return !r->fixed.head_chunk_tokens || chunk == r->fixed.head_chunk_tokens;
-}
+static uint32_t smallest_chunk(const search *s) { return s->chunks[s->chunk_count - 1]; }
 
 typedef struct variant_choice {
     bool found;
@@ -200,21 +203,20 @@ static levee_status find_best(search *s, variant_choice *best, uint64_t *smalles
     const search_request *r = s->request;
     for (uint32_t capacity = largest_capacity(r); capacity >= smallest_capacity(r);
          capacity = next_capacity(s, capacity)) {
-        for (unsigned c = 0; c < MOST_CHUNKS; c++) {
-            if (!chunk_allowed(r, head_chunks[c])) continue;
-            uint32_t taken;
+        for (unsigned c = 0; c < s->chunk_count; c++) {
+            uint32_t taken, chunk = s->chunks[c];
             uint64_t least;
             bool fits;
-            levee_status status = fewest_recomputed(s, head_chunks[c], capacity, &taken, &fits, &least, error);
+            levee_status status = fewest_recomputed(s, chunk, capacity, &taken, &fits, &least, error);
             if (status != LEVEE_OK) return status;
             if (least < *smallest_bytes) *smallest_bytes = least;
             if (!fits) continue;
-            double seconds = extra_seconds(s, taken, head_chunks[c], capacity);
+            double seconds = extra_seconds(s, taken, chunk, capacity);
             if (!best->found || seconds < best->seconds)
-                *best = (variant_choice){true, taken, head_chunks[c], capacity, seconds};
+                *best = (variant_choice){true, taken, chunk, capacity, seconds};
             if (!taken) break; /* nothing to win by a smaller chunk */
         }
-        if (best->found && best->taken == 0 && best->chunk == head_chunks[0]) break;
+        if (best->found && best->taken == 0 && best->chunk == s->chunks[0]) break;
     }
     return LEVEE_OK;
 }
@@ -228,7 +230,7 @@ static levee_status make_exact(search *s, variant_choice *best, search_result *r
         plan_close(&result->chosen);
         if (s->request->recompute == RECOMPUTE_AUTO && best->taken < s->candidates.count)
             best->taken++;
-        else if (best->chunk > smallest_chunk(s->request))
+        else if (best->chunk > smallest_chunk(s))
             best->chunk /= 2;
         else if (best->capacity > smallest_capacity(s->request))
             best->capacity = next_capacity(s, best->capacity);
@@ -251,8 +253,8 @@ static levee_status run_search(search *s, search_result *result, uint64_t *small
         /* The remedy names a budget that truly does: the exact plan of the smallest variant. */
         plan smallest = {0};
         uint32_t taken = s->request->recompute == RECOMPUTE_OFF ? 0 : s->candidates.count;
-        status = measure(s, taken, smallest_chunk(s->request), smallest_capacity(s->request), &smallest,
-                         smallest_bytes, error);
+        status =
+            measure(s, taken, smallest_chunk(s), smallest_capacity(s->request), &smallest, smallest_bytes, error);
         plan_close(&smallest);
         s->nothing_fits = status == LEVEE_OK;
         if (s->nothing_fits)
@@ -279,6 +281,7 @@ levee_status plan_search(search_result *result, const search_request *request, u
         status = error_out_of_memory(error, "the search for a plan", count * sizeof *s.recompute);
     if (status == LEVEE_OK) {
         add_weights(&s);
+        choose_chunks(&s);
         status = run_search(&s, result, smallest_bytes, error);
     }
     if (status != LEVEE_OK && !s.nothing_fits) *smallest_bytes = UINT64_MAX;

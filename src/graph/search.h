@@ -1,5 +1,6 @@
-/* The search for a plan that fits: how many tokens a pass holds, how many rows of logits live at once, and which
- * activations are computed again instead of kept, chosen together by the estimated time of a step.
+/* The search for a plan that fits: how many tokens a pass holds, how many rows of logits live at once (if
+ * any are stored), and which activations are computed again instead of kept, chosen together by the estimated time of
+ * a step.
  *
  * Recomputation is chosen per layer and per tensor. The tensors of a layer fall into classes (norms, SwiGLU product,
  * projections, attention, residual); classes are taken in the order of bytes saved per nanosecond of computing them
@@ -15,7 +16,7 @@ typedef enum recompute_choice { RECOMPUTE_AUTO, RECOMPUTE_OFF, RECOMPUTE_ALL } r
 /* How the work of a step is cut up, and so how its sums are rounded: recomputation changes no bit, but this does. */
 typedef struct pass_shape {
     uint32_t capacity_tokens;   /* rows that a pass holds at most */
-    uint32_t head_chunk_tokens; /* rows of logits that exist at once */
+    uint32_t head_chunk_tokens; /* rows of logits that exist at once; 0 when none are stored */
 } pass_shape;
 
 /* What searches over one graph, with one layout and the same rates, have found out about variants of it, so that the
@@ -48,8 +49,8 @@ typedef struct search_result {
     plan chosen;                 /* owned by the caller */
     uint32_t recomputed_tensors; /* of candidate_tensors */
     uint32_t candidate_tensors;
-    uint32_t head_chunk_tokens;
-    uint32_t passes; /* a step takes for an effective batch of step_tokens */
+    uint32_t head_chunk_tokens; /* 0 when the head stores no logits */
+    uint32_t passes;            /* a step takes for an effective batch of step_tokens */
 } search_result;
 
 /* Fills `result`. When nothing fits: LEVEE_DOES_NOT_FIT, and *smallest_bytes is the smallest budget that would do.

@@ -22,10 +22,11 @@ static void add_operations(work *sum, const graph *g, const node *n, double sequ
         break;
     case OPERATOR_HEAD_LOSS:
     case OPERATOR_HEAD_LOSS_GRADIENT: {
+        bool stores_logits = n->kind == OPERATOR_HEAD_LOSS_GRADIENT && n->out[2] != NO_VALUE;
         double products = 1;
         if (n->kind == OPERATOR_HEAD_LOSS_GRADIENT) products += (n->out[1] != NO_VALUE) + (n->out[2] != NO_VALUE);
         amount[WORK_PRODUCTS] += products * 2 * rows_of(g, n->in[1]) * cols_of(g, n->in[1]);
-        amount[WORK_BYTES] += 16 * rows_of(g, n->in[1]);
+        if (stores_logits) amount[WORK_BYTES] += 16 * rows_of(g, n->in[1]);
         break;
     }
     case OPERATOR_LORA: /* A is [r, in], B [out, r] */

@@ -7,7 +7,7 @@
  * Linear, its input gradient and its weight gradient: 2 T in out each, in products.
  *
  * Head and loss: 2 T h V in products; with gradients as much again for dx, and for the gradient of the weight, if
- * present. Its logits are written, read and written as probabilities, and read: 16 T V bytes beside.
+ * present. For the latter logits are written, read and written as probabilities, and read: 16 T V bytes beside.
  *
  * LoRA: 2 T r (in + out) in thin products; its gradient 2 T r (2 out + in), and 2 T r in for dx, if present.
  *

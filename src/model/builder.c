@@ -335,7 +335,6 @@ levee_status model_build_loss(graph *g, const model_source *source, const traina
     b.starts = input(&b, VALUE_STARTS);
     b.examples = fine_tune_is_adapter(trained->type) && trained->dropout > 0 ? input(&b, VALUE_EXAMPLES) : NO_VALUE;
     node head = make_node(OPERATOR_HEAD_LOSS, NO_LAYER);
-    head.parameters.chunk_tokens = 128;
     head.in[0] = body(&b, ids);
     head.in[1] = head_weight(&b);
     head.in[2] = labels;

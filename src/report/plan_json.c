@@ -59,7 +59,10 @@ static void plan_itself(formatter *f, const plan_report *r) {
     number(f, "passes_step", r->passes_step);
     number(f, "recomputed_groups", r->recomputed);
     number(f, "candidate_groups", r->candidates);
-    number(f, "head_rows", r->head_chunk_tokens);
+    if (r->head_chunk_tokens)
+        number(f, "head_rows", r->head_chunk_tokens);
+    else
+        format_add(f, "\"head_rows\":null,"); /* no logits are stored */
     number(f, "arena_bytes", r->arena_bytes);
     number(f, "arena_live_bytes", r->live_bytes);
     text_field(f, "peak", r->peak);

@@ -54,7 +54,8 @@ typedef struct plan_report {
     uint64_t planned_bytes[LEVEE_CATEGORY_COUNT];
     double seconds_step; /* estimated from a calibration, for tokens_step; 0: there is none */
     double tokens_step;  /* rows of a step on average; without data, those of the longest sequences */
-    uint32_t capacity_tokens, passes_step, recomputed, candidates, head_chunk_tokens;
+    uint32_t capacity_tokens, passes_step, recomputed, candidates;
+    uint32_t head_chunk_tokens;       /* rows of logits at a time; 0: none are stored */
     uint64_t arena_bytes, live_bytes; /* of a pass that trains: as packed, and the most that is live at once */
     bool limits_known;          /* by trials, which only an analysis makes: the largest pass and the budgets below */
     uint32_t largest_sequences; /* of the longest, in one pass that fits the budget; 0 when none does */

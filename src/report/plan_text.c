@@ -117,8 +117,9 @@ static void work(formatter *f, const plan_report *r) {
              about(step, r->seconds_step), r->tokens_step, about(all, r->seconds_step * (double)r->steps));
     else
         fact(f, "a step", "%u pass%s at most; time: not calibrated (levee doctor --calibrate)", r->passes_step, more);
-    fact(f, "recomputed", "%u of %u groups of activations; logits of %u rows at a time", r->recomputed, r->candidates,
-         r->head_chunk_tokens);
+    char logits[48] = "";
+    if (r->head_chunk_tokens) snprintf(logits, sizeof logits, "; logits of %u rows at a time", r->head_chunk_tokens);
+    fact(f, "recomputed", "%u of %u groups of activations%s", r->recomputed, r->candidates, logits);
     fact(f, "peak", "at %s", r->peak);
 }
 

@@ -39,8 +39,6 @@ levee_status training_warm_up(training *t, levee_error *error) {
 /* Plans the forward-only pass into the same arena; it holds a subset of what training holds. */
 static levee_status plan_evaluation(training *t, plan_level *level, levee_error *error) {
     const plan *trained = &level->planned.chosen;
-    uint32_t head = graph_head(&t->evaluated);
-    if (head != NO_NODE) t->evaluated.nodes[head].parameters.chunk_tokens = level->planned.head_chunk_tokens;
     return plan_make(&level->evaluation, &t->evaluated, &t->model->lasting, trained->capacity_tokens,
                      t->model->device->kernels, t->model->state, error);
 }

@@ -136,13 +136,14 @@ static void print_plan(trainer *t) {
     const node *peak = &chosen->g.nodes[chosen->peak_node];
     char place[64] = "";
     if (peak->layer >= 0) snprintf(place, sizeof place, " of layer %d", (int)peak->layer);
-    run_print(
-        &t->common,
-        "%u tokens a pass, %u of %u groups of activations recomputed, logits of %u rows at a time, %s products; "
-        "the peak is at %s%s",
-        chosen->capacity_tokens, planned->recomputed_tensors, planned->candidate_tensors, planned->head_chunk_tokens,
-        t->common.model.device->compute(t->common.model.state) == COMPUTE_BF16 ? "bf16" : "f32",
-        operator_name(peak->kind), place);
+    char logits[48] = "";
+    if (planned->head_chunk_tokens)
+        snprintf(logits, sizeof logits, ", logits of %u rows at a time", planned->head_chunk_tokens);
+    run_print(&t->common,
+              "%u tokens a pass, %u of %u groups of activations recomputed%s, %s products; the peak is at %s%s",
+              chosen->capacity_tokens, planned->recomputed_tensors, planned->candidate_tensors, logits,
+              t->common.model.device->compute(t->common.model.state) == COMPUTE_BF16 ? "bf16" : "f32",
+              operator_name(peak->kind), place);
 }
 
 /* Says what a change of plan gave back or took. */

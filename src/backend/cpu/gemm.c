@@ -6,9 +6,6 @@
 /* The tiles of a thread of its own are smaller, so that they stay in its second cache. */
 static const uint64_t thread_scratch_bytes = 1024 * 1024;
 
-/* Where threads share out the rows, tiles are smaller rather than one thread idle, but not smaller than this. */
-enum { LEAST_SHARED_TILE = 32 };
-
 static tiling row_tiling(const struct gemm *g, const row_product *p) {
     tiling t = {.rows = p->rows,
                 .copies_first = p->type != DTYPE_F32 || p->lda != p->k,
@@ -124,7 +121,8 @@ static primitive_key block_key(const block_product *p) {
                            .n = p->n,
                            .k = p->k,
                            .accumulate = p->accumulate,
-                           .b_blocked = true,
+                           .b_blocked = !p->b_plain,
+                           .b_transposed = p->b_transposed,
                            .single = true,
                            .type = p->type};
 }

@@ -41,10 +41,13 @@ typedef struct reduction_product {
 } reduction_product;
 
 /* c [m, n] = a [m, k] b [k, n], or c += that: one block, by the thread that calls, as all may at once. a and c are
- * dense, b is in the order of blocked.h; a is of the product's type too. Only where gemm_reads_blocked() says so. */
+ * dense, b is in the order of blocked.h (only where gemm_reads_blocked() says so) or plain; a is of the product's
+ * type too. */
 typedef struct block_product {
     uint32_t m, n, k;
     bool accumulate;
+    bool b_plain;      /* b is dense */
+    bool b_transposed; /* and [n, k] */
     dtype type;
 } block_product;
 

@@ -235,7 +235,8 @@ levee_status primitive_run(const struct gemm *g, const primitive_key *key, unsig
         arguments[count++] = (dnnl_exec_arg_t){names[i], memory[i]};
         status = dnnl_memory_set_data_handle(memory[i], addresses[i]);
     }
-    if (!key->single) omp_set_num_threads((int)g->state->threads); /* the setting belongs to the calling thread */
+    /* The setting belongs to the calling thread; only the tile kernels remember for how many they were made. */
+    if (!key->single || !p->is_tile_kernel) omp_set_num_threads(key->single ? 1 : (int)g->state->threads);
     if (status == dnnl_success) status = dnnl_primitive_execute(p->run, g->streams[thread], count, arguments);
     if (status == dnnl_success) status = dnnl_stream_wait(g->streams[thread]);
     if (status == dnnl_success) return LEVEE_OK;
@@ -293,7 +294,10 @@ static levee_status settle(struct gemm *g, primitive *p, const void *zeros, leve
         bool known = process_rise_begin(&resident);
         status = primitive_run(g, k, 0, zeros, zeros, zeros, c, scratch, error);
         if (status != LEVEE_OK || !run) continue;
-        if (!known || !process_rise_end(resident, &rise)) rise = unmeasured_thread_bytes * g->state->threads;
+        if (!known || !process_rise_end(resident, &rise))
+            rise = unmeasured_thread_bytes * g->state->threads;
+        else if (!p->is_tile_kernel)
+            rise *= p->callers; /* all may call at once */
         book_inside(g, rise);
     }
     ledger_free(c);

@@ -1,5 +1,5 @@
 /* Tiles of rows: how products over a varying number of rows are cut into primitives of fixed ones. Used by gemm.c and
- * gemm_reduction.c alone. */
+ * gemm_reduction.c, and by head_streamed.c, which makes its products of such tiles itself. */
 #ifndef LEVEE_BACKEND_CPU_GEMM_TILE_H
 #define LEVEE_BACKEND_CPU_GEMM_TILE_H
 
@@ -8,11 +8,14 @@
 enum { LADDER_STEPS = 3, SMALLEST_TILE = 8 };
 extern const uint32_t tile_ladder[LADDER_STEPS];
 
+/* Where threads share out the rows, tiles are smaller rather than one thread idle, but not smaller than this. */
+enum { LEAST_SHARED_TILE = 32 };
+
 /* Tiles that go through scratch are chosen no larger than this in all. */
 static const uint64_t tile_scratch_bytes = 4ull * 1024 * 1024;
 
 /* Which tiles a product uses, and its scratch: oneDNN's own, then the tiles of the first and second matrix that are
- * copied (a and c of a row product, a and b of a reduction). */
+ * copied (a and c of a row product, a and b of a reduction, x with its logits and dx of the head). */
 typedef struct tiling {
     uint32_t rows;                    /* the most that a run has */
     uint32_t largest;                 /* tile of whole rows */

@@ -1,9 +1,11 @@
-/* The output head and the cross-entropy in one, on chunks of rows and panels of the vocabulary. Losses and dx are
- * overwritten; the gradient of the weight is added to.
+/* The output head and the cross-entropy in one. Losses and dx are overwritten; the gradient of the weight is added
+ * to. Without the latter all is done by head_streamed.c (head_loss.h says why).
  *
- * With gradients, the logits of one chunk exist at a time: they are turned into their gradient in place, and are
- * gone. They lie panel by panel, each [chunk, panel] and dense, because oneDNN's better kernels want dense operands.
- * The loss alone keeps one panel of logits: each row carries the largest logit so far and its sum of exponentials. */
+ * With it the operator works on chunks of rows and panels of the vocabulary. The logits of one chunk exist at a time:
+ * they are turned into their gradient in place, and are gone. They lie panel by panel, each [chunk, panel] and dense,
+ * because oneDNN's better kernels want dense operands. */
+#include "backend/cpu/head_loss.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -12,22 +14,16 @@
 #include "backend/cpu/vector.h"
 #include "base/error.h"
 
-/* What the loss-only pass knows of a row. */
-typedef struct running_row {
-    exponential_sum logits;
-    float at_label;
-} running_row;
-
-/* The products of one chunk, by panels of the vocabulary, and where their scratch lies: logits, then the state of
- * rows or nothing, then the decoded panel, then the products' own. */
+/* The products of one chunk, by panels of the vocabulary, and where their scratch lies: logits, then the decoded
+ * panel, then the products' own. */
 typedef struct head {
     panels weight;
     uint64_t vocabulary, features;
     uint32_t chunk;
-    bool gradient, gradient_input, gradient_weight;
+    bool gradient_input;
     row_product logits, logits_last, input, input_last;
     reduction_product reduction, reduction_last;
-    uint64_t rows_offset, panel_offset, product_offset;
+    uint64_t panel_offset, product_offset;
 } head;
 
 static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
@@ -38,9 +34,7 @@ static head describe(const struct backend_state *state, const kernel_call *call)
               .vocabulary = weight->rows,
               .features = weight->cols,
               .chunk = call->parameters->chunk_tokens,
-              .gradient_input = call->out[1].present,
-              .gradient_weight = call->out[2].present};
-    h.gradient = h.gradient_input || h.gradient_weight;
+              .gradient_input = call->out[1].present};
     if (!h.chunk || h.chunk > x->rows) h.chunk = (uint32_t)x->rows;
     uint32_t panel = h.weight.panel_rows, last = h.weight.last_rows, features = (uint32_t)h.features;
     dtype type = h.weight.compute;
@@ -55,33 +49,36 @@ static head describe(const struct backend_state *state, const kernel_call *call)
     h.reduction = (reduction_product){.rows = h.chunk, .m = panel, .n = features, .type = type};
     h.reduction_last = h.reduction;
     h.reduction_last.m = last;
-    h.rows_offset = align64(h.chunk * (h.gradient ? h.vocabulary : panel) * sizeof(float));
-    h.panel_offset = h.rows_offset + (h.gradient ? 0 : align64(h.chunk * sizeof(running_row)));
+    h.panel_offset = align64(h.chunk * h.vocabulary * sizeof(float));
     h.product_offset = h.panel_offset + h.weight.scratch_bytes;
     return h;
 }
 
+/* A pass that is done again leaves out the gradients that were added before, and must compute all else as it did: so
+ * the chunk, which the plan gives where logits are stored, decides too. */
+static bool is_streamed(const kernel_call *call) { return !call->out[2].present && !call->parameters->chunk_tokens; }
+
 static uint64_t scratch(const struct backend_state *state, const kernel_call *call) {
+    if (is_streamed(call)) return head_streamed_scratch(state, call);
     head h = describe(state, call);
     struct gemm *g = state->products;
     uint64_t own = larger(gemm_rows_scratch(g, &h.logits), gemm_rows_scratch(g, &h.logits_last));
     if (h.gradient_input)
         own = larger(own, larger(gemm_rows_scratch(g, &h.input), gemm_rows_scratch(g, &h.input_last)));
-    if (h.gradient_weight)
-        own = larger(own,
-                     larger(gemm_reduction_scratch(g, &h.reduction), gemm_reduction_scratch(g, &h.reduction_last)));
+    own = larger(own, larger(gemm_reduction_scratch(g, &h.reduction), gemm_reduction_scratch(g, &h.reduction_last)));
     return h.product_offset + own;
 }
 
 static levee_status prepare(struct backend_state *state, const kernel_call *call, levee_error *error) {
+    if (is_streamed(call)) return head_streamed_prepare(state, call, error);
     head h = describe(state, call);
     struct gemm *g = state->products;
     levee_status status = gemm_prepare_rows(g, &h.logits, error);
     if (status == LEVEE_OK) status = gemm_prepare_rows(g, &h.logits_last, error);
     if (status == LEVEE_OK && h.gradient_input) status = gemm_prepare_rows(g, &h.input, error);
     if (status == LEVEE_OK && h.gradient_input) status = gemm_prepare_rows(g, &h.input_last, error);
-    if (status == LEVEE_OK && h.gradient_weight) status = gemm_prepare_reduction(g, &h.reduction, error);
-    if (status == LEVEE_OK && h.gradient_weight) status = gemm_prepare_reduction(g, &h.reduction_last, error);
+    if (status == LEVEE_OK) status = gemm_prepare_reduction(g, &h.reduction, error);
+    if (status == LEVEE_OK) status = gemm_prepare_reduction(g, &h.reduction_last, error);
     return status;
 }
 
@@ -94,19 +91,13 @@ typedef struct chunk {
     uint32_t rows;
     const int32_t *labels;
     float *losses;
-    float *logits;        /* of the chunk, or of one panel */
-    running_row *running; /* loss only */
-    uint64_t panel_row;   /* loss only: the vocabulary row of the panel at hand */
+    float *logits;
     unsigned char *panel_memory, *product_memory;
 } chunk;
 
-/* The logits of one row in the panel that starts at vocabulary row v, when the chunk's logits are all there. */
+/* The logits of one row in the panel that starts at vocabulary row v. */
 static float *panel_logits(const chunk *c, uint64_t r, uint64_t v) {
     return c->logits + v * c->h->chunk + r * panel_height(&c->h->weight, v);
-}
-
-static float loss_of(const exponential_sum *logits, float at_label) {
-    return (float)(log(logits->sum) - ((double)at_label - (double)logits->highest));
 }
 
 /* From logits to loss, and in place to the logits' gradient: (softmax - one at the label) * loss_scale. */
@@ -120,8 +111,8 @@ static void gradient_row(const chunk *c, uint64_t r) {
     for (uint64_t v = 0; v < h->vocabulary; v += step)
         vector_add_exponentials(set, &all, panel_logits(c, r, v), panel_height(&h->weight, v));
     uint64_t label_panel = (uint64_t)label / step * step;
-    float *at_label = panel_logits(c, r, label_panel) + ((uint64_t)label - label_panel), label_logit = *at_label;
-    c->losses[r] = loss_of(&all, label_logit);
+    float *at_label = panel_logits(c, r, label_panel) + ((uint64_t)label - label_panel);
+    c->losses[r] = (float)(log(all.sum) - ((double)*at_label - (double)all.highest));
     for (uint64_t v = 0; v < h->vocabulary; v += step)
         vector_exponentials(set, panel_logits(c, r, v), panel_height(&h->weight, v), all.highest,
                             (float)(loss_scale / all.sum));
@@ -143,21 +134,6 @@ static void gradient_rows(void *context, uint64_t begin, uint64_t end, unsigned 
     }
 }
 
-/* Takes one panel of logits into the rows' running sums. */
-static void running_rows(void *context, uint64_t begin, uint64_t end, unsigned thread) {
-    const chunk *c = context;
-    (void)thread;
-    uint64_t height = panel_height(&c->h->weight, c->panel_row);
-    for (uint64_t r = begin; r < end; r++) {
-        if (c->labels[r] < 0) continue;
-        running_row *row = &c->running[r];
-        float *logits = c->logits + r * height;
-        uint64_t label = (uint64_t)c->labels[r];
-        if (label >= c->panel_row && label < c->panel_row + height) row->at_label = logits[label - c->panel_row];
-        vector_add_exponentials(c->state->instructions, &row->logits, logits, height);
-    }
-}
-
 static levee_status make_logits(const chunk *c, uint64_t v, const void *panel, float *to, levee_error *error) {
     const head *h = c->h;
     const float *x = (const float *)c->call->in[0].data + c->row * h->features;
@@ -166,35 +142,15 @@ static levee_status make_logits(const chunk *c, uint64_t v, const void *panel, f
                      c->product_memory, error);
 }
 
-/* Where nothing is added to the gradient of the weight, a panel is a place to stop. */
-static bool stops(const chunk *c) { return !c->h->gradient_weight && pass_is_interrupted(c->call->pass); }
-
-static levee_status loss_only(chunk *c, levee_error *error) {
-    const head *h = c->h;
-    levee_status status = LEVEE_OK;
-    for (uint32_t r = 0; r < c->rows; r++) c->running[r] = (running_row){.logits = {-INFINITY, 0}};
-    for (uint64_t v = 0; v < h->vocabulary && status == LEVEE_OK; v += h->weight.panel_rows) {
-        if (stops(c)) return LEVEE_STOPPED;
-        const void *panel = panel_fetch(c->state, &h->weight, c->call->in[1].data, v, c->panel_memory);
-        c->panel_row = v;
-        status = make_logits(c, v, panel, c->logits, error);
-        if (status == LEVEE_OK) parallel_for(c->state, c->rows, 1, running_rows, c);
-    }
-    for (uint32_t r = 0; r < c->rows; r++) {
-        const running_row *row = &c->running[r];
-        c->losses[r] = c->labels[r] < 0 ? 0 : loss_of(&row->logits, row->at_label);
-    }
-    return status;
-}
+static bool call_adds(const chunk *c) { return c->call->out[2].present; }
 
 static levee_status loss_and_gradients(chunk *c, levee_error *error) {
     const head *h = c->h;
     const float *x = (const float *)c->call->in[0].data + c->row * h->features;
     float *dx = h->gradient_input ? (float *)c->call->out[1].data + c->row * h->features : NULL;
-    float *dw = h->gradient_weight ? c->call->out[2].data : NULL;
+    float *dw = call_adds(c) ? c->call->out[2].data : NULL;
     levee_status status = LEVEE_OK;
     for (uint64_t v = 0; v < h->vocabulary && status == LEVEE_OK; v += h->weight.panel_rows) {
-        if (stops(c)) return LEVEE_STOPPED;
         const void *panel = panel_fetch(c->state, &h->weight, c->call->in[1].data, v, c->panel_memory);
         status = make_logits(c, v, panel, c->logits + v * h->chunk, error);
     }
@@ -202,7 +158,6 @@ static levee_status loss_and_gradients(chunk *c, levee_error *error) {
     parallel_for(c->state, c->rows, 1, gradient_rows, c);
     if (dx) memset(dx, 0, c->rows * h->features * sizeof *dx);
     for (uint64_t v = 0; v < h->vocabulary && status == LEVEE_OK; v += h->weight.panel_rows) {
-        if (stops(c)) return LEVEE_STOPPED;
         bool last = v + h->weight.panel_rows >= h->vocabulary;
         const float *dlogits = c->logits + v * h->chunk;
         if (dx) {
@@ -224,23 +179,29 @@ static void skip_chunk(const chunk *c) {
         memset((float *)c->call->out[1].data + c->row * c->h->features, 0, c->rows * c->h->features * sizeof(float));
 }
 
-static levee_status count_targets(const chunk *c, uint32_t *targets, levee_error *error) {
-    *targets = 0;
-    for (uint32_t r = 0; r < c->rows; r++) {
-        if (c->labels[r] >= 0 && (uint64_t)c->labels[r] >= c->h->vocabulary)
-            return error_set(error, LEVEE_INTERNAL, "label %d of token %llu is not below the vocabulary of %llu",
-                             c->labels[r], (unsigned long long)(c->row + r), (unsigned long long)c->h->vocabulary);
-        *targets += c->labels[r] >= 0;
-    }
+static bool has_targets(const chunk *c) {
+    for (uint32_t r = 0; r < c->rows; r++)
+        if (c->labels[r] >= 0) return true;
+    return false;
+}
+
+levee_status head_check_labels(const kernel_call *call, levee_error *error) {
+    const int32_t *labels = call->in[2].data;
+    uint64_t vocabulary = call->in[1].rows;
+    for (uint32_t r = 0; r < call->pass->tokens; r++)
+        if (labels[r] >= 0 && (uint64_t)labels[r] >= vocabulary)
+            return error_set(error, LEVEE_INTERNAL, "label %d of token %u is not below the vocabulary of %llu",
+                             labels[r], r, (unsigned long long)vocabulary);
     return LEVEE_OK;
 }
 
 static levee_status run(struct backend_state *state, const kernel_call *call, levee_error *error) {
+    if (is_streamed(call)) return head_streamed_run(state, call, error);
     head h = describe(state, call);
     unsigned char *memory = call->scratch;
-    levee_status status = LEVEE_OK;
+    levee_status status = head_check_labels(call, error);
     for (uint64_t row = 0; row < call->pass->tokens && status == LEVEE_OK; row += h.chunk) {
-        uint32_t left = call->pass->tokens - (uint32_t)row, targets;
+        uint32_t left = call->pass->tokens - (uint32_t)row;
         chunk c = {.state = state,
                    .call = call,
                    .h = &h,
@@ -249,15 +210,12 @@ static levee_status run(struct backend_state *state, const kernel_call *call, le
                    .labels = (const int32_t *)call->in[2].data + row,
                    .losses = (float *)call->out[0].data + row,
                    .logits = (float *)(void *)memory,
-                   .running = (running_row *)(void *)(memory + h.rows_offset),
                    .panel_memory = memory + h.panel_offset,
                    .product_memory = memory + h.product_offset};
-        status = count_targets(&c, &targets, error);
-        if (status != LEVEE_OK) break;
-        if (!targets)
-            skip_chunk(&c);
+        if (has_targets(&c))
+            status = loss_and_gradients(&c, error);
         else
-            status = h.gradient ? loss_and_gradients(&c, error) : loss_only(&c, error);
+            skip_chunk(&c);
     }
     return status;
 }
