@@ -143,7 +143,8 @@ static adapter make_adapter(uint32_t tokens, uint64_t in, uint64_t out, uint64_t
 static double *mask_of(struct backend_state *state, const adapter *l) {
     uint32_t tokens = l->pass.tokens;
     kernel_buffer x = token_rows(tokens, l->in), a = weight_of(DTYPE_F32, l->in, l->in);
-    kernel_buffer weight = weight_of(DTYPE_F32, 1, l->in), b = weight_of(DTYPE_F32, 1, l->in), y = token_rows(tokens, 1), u = token_rows(tokens, l->in);
+    kernel_buffer weight = weight_of(DTYPE_F32, 1, l->in), b = weight_of(DTYPE_F32, 1, l->in),
+                  y = token_rows(tokens, 1), u = token_rows(tokens, l->in);
     for (uint64_t i = 0; i < tokens * l->in; i++) ((float *)x.data)[i] = 1;
     for (uint64_t i = 0; i < l->in * l->in; i++) ((float *)a.data)[i] = i % (l->in + 1) == 0;
     kernel_call call = {.parameters = &l->parameters,
@@ -227,9 +228,8 @@ static void test_lora(void **unused) {
     static const struct {
         uint32_t tokens;
         uint64_t in, out, rank;
-    } cases[] = {{1, 1, 1, 1},       {7, 3, 64, 8},      {33, 100, 3, 1},  {129, 64, 100, 16},
-                 {300, 577, 100, 8}, {128, 130, 577, 5}, {700, 20, 30, 40},
-                 {1100, 100, 300, 8}, {70, 600, 4096, 4}, {67, 3000, 577, 3}};
+    } cases[] = {{1, 1, 1, 1},       {7, 3, 64, 8},     {33, 100, 3, 1},     {129, 64, 100, 16}, {300, 577, 100, 8},
+                 {128, 130, 577, 5}, {700, 20, 30, 40}, {1100, 100, 300, 8}, {70, 600, 4096, 4}, {67, 3000, 577, 3}};
     for (unsigned variant = 0; variant < 4; variant++) {
         struct backend_state *state = open_backend(1 + variant % 2, variant == 3 ? COMPUTE_BF16 : COMPUTE_F32);
         if (!state) continue;

@@ -57,8 +57,7 @@ static void swiglu_case(struct backend_state *state, uint32_t tokens, uint64_t c
     kernel_buffer gate = token_rows(tokens, cols), up = token_rows(tokens, cols), dy = token_rows(tokens, cols);
     kernel_buffer y = token_rows(tokens, cols), dup = token_rows(tokens, cols);
     kernel_buffer narrow_gate = stored(&gate), narrow_up = stored(&up), narrow_y = stored(&y);
-    run(state, OPERATOR_SWIGLU,
-        (kernel_call){.parameters = &none, .in = {gate, up}, .out = {y}, .pass = &pass});
+    run(state, OPERATOR_SWIGLU, (kernel_call){.parameters = &none, .in = {gate, up}, .out = {y}, .pass = &pass});
     run(state, OPERATOR_SWIGLU,
         (kernel_call){.parameters = &none, .in = {narrow_gate, narrow_up}, .out = {narrow_y}, .pass = &pass});
     check_rounded("swiglu", &narrow_y, &y);
@@ -99,7 +98,8 @@ static void product_case_run(struct backend_state *state, const product_case *c)
     enum { RANK = 5 };
     operator_parameters parameters = {.scale = 1.5f, .dropout = c->dropout, .site = 3};
     pass_scalars pass = {.tokens = c->tokens, .seed = 4, .step = 2};
-    kernel_buffer x = token_rows(c->tokens, c->in), y = token_rows(c->tokens, c->out), dy = token_rows(c->tokens, c->out);
+    kernel_buffer x = token_rows(c->tokens, c->in), y = token_rows(c->tokens, c->out),
+                  dy = token_rows(c->tokens, c->out);
     kernel_buffer u = token_rows(c->tokens, RANK), dx = token_rows(c->tokens, c->in), dx_again = dx;
     kernel_buffer narrow_x = stored(&x), narrow_y = stored(&y), narrow_dy = stored(&dy);
     kernel_buffer weight = weight_of(DTYPE_BF16, c->out, c->in), bias = weight_of(DTYPE_BF16, 1, c->out);
@@ -137,9 +137,9 @@ static void product_case_run(struct backend_state *state, const product_case *c)
 static void test_products(void **unused) {
     (void)unused;
     static const product_case cases[] = {
-        {7, 100, 64, 0, true},      {7, 100, 64, 0.25f, true},   {70, 100, 300, 0, true},  {70, 577, 64, 0.25f, true},
-        {600, 64, 1000, 0, true},   {2100, 64, 576, 0.1f, true}, {9, 33, 100, 0, false},   {130, 96, 130, 0, false},
-        {70, 600, 4096, 0, true},   {67, 3000, 700, 0, true},    {1500, 64, 705, 0, false}};
+        {7, 100, 64, 0, true},    {7, 100, 64, 0.25f, true},   {70, 100, 300, 0, true},  {70, 577, 64, 0.25f, true},
+        {600, 64, 1000, 0, true}, {2100, 64, 576, 0.1f, true}, {9, 33, 100, 0, false},   {130, 96, 130, 0, false},
+        {70, 600, 4096, 0, true}, {67, 3000, 700, 0, true},    {1500, 64, 705, 0, false}};
     for (unsigned threads = 1; threads <= 2; threads++) {
         struct backend_state *state = open_backend(threads, COMPUTE_BF16);
         if (!state) skip();

@@ -76,7 +76,8 @@ static void lora_trains_adapters_only(void **state) {
 static uint32_t count_stored(const graph *g, operator_kind kind, bool backward) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < g->node_count; i++)
-        for (unsigned k = 0; k < KERNEL_OUTPUTS && g->nodes[i].kind == kind && g->nodes[i].backward == backward; k++) {
+        for (unsigned k = 0; k < KERNEL_OUTPUTS && g->nodes[i].kind == kind && g->nodes[i].backward == backward;
+             k++) {
             value_id v = g->nodes[i].out[k];
             count += v != NO_VALUE && g->values[v].type == DTYPE_BF16;
         }
@@ -194,10 +195,9 @@ static void refuses_other_graphs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lora_trains_adapters_only),
-        cmocka_unit_test(operands_of_frozen_products_are_stored_in_bf16), cmocka_unit_test(head_stops_at_the_head),
-        cmocka_unit_test(last_layers_stop_below),    cmocka_unit_test(full_trains_everything),
-        cmocka_unit_test(refuses_other_graphs),
+        cmocka_unit_test(lora_trains_adapters_only), cmocka_unit_test(operands_of_frozen_products_are_stored_in_bf16),
+        cmocka_unit_test(head_stops_at_the_head),    cmocka_unit_test(last_layers_stop_below),
+        cmocka_unit_test(full_trains_everything),    cmocka_unit_test(refuses_other_graphs),
     };
     return cmocka_run_group_tests(tests, small_model_setup, small_model_teardown);
 }

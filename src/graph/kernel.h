@@ -52,8 +52,8 @@ typedef enum operator_kind {
     OPERATOR_LORA,
     /* in: dy [T, out], weight, add [T, in], x [T, in], u [T, r], A, B, examples, positions (as above)
      * out: dx [T, in] = add + dy weight + drop'(scale * dy B A), or absent (data NULL; then weight and add are too);
-     * gradient of A [r, in], accumulates, and gradient of B [out, r], accumulates. drop' multiplies by the mask of the
-     * forward pass. */
+     * gradient of A [r, in], accumulates, and gradient of B [out, r], accumulates. drop' multiplies by the mask of
+     * the forward pass. */
     OPERATOR_LORA_GRADIENT,
     /* DoRA's norm. in: weight [out, in], A [r, in], B [out, r]  out: inverse_norm [1, out], of each row of weight +
      * scale * B A; 0 for a row of zeros. Depends on no token, and has no gradient: DoRA takes it for a constant. */

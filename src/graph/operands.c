@@ -46,7 +46,8 @@ static void set_types(graph *g, const readers *r, dtype type) {
         const node *n = &g->nodes[i];
         if (n->kind == OPERATOR_RMSNORM && is_operand(r, n->out[0])) g->values[n->out[0]].type = type;
         /* All of a SwiGLU's values are of one type. */
-        if (n->kind == OPERATOR_SWIGLU && is_operand(r, n->out[0]) && is_result(r, n->in[0]) && is_result(r, n->in[1]))
+        if (n->kind == OPERATOR_SWIGLU && is_operand(r, n->out[0]) && is_result(r, n->in[0]) &&
+            is_result(r, n->in[1]))
             g->values[n->in[0]].type = g->values[n->in[1]].type = g->values[n->out[0]].type = type;
     }
 }

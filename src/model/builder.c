@@ -167,8 +167,8 @@ static value_id adapter_value(builder *b, uint32_t layer, model_projection proje
 }
 
 /* y * magnitude / |rows of weight + scale * B A| + bias, where y is what LoRA's node gives. */
-static value_id set_magnitude(builder *b, const node *lora, value_id bias, uint32_t layer, model_projection projection,
-                              uint64_t out) {
+static value_id set_magnitude(builder *b, const node *lora, value_id bias, uint32_t layer,
+                              model_projection projection, uint64_t out) {
     node norm = make_node(OPERATOR_ADAPTED_NORM, (int32_t)layer), n = make_node(OPERATOR_MAGNITUDE, (int32_t)layer);
     norm.parameters.scale = lora->parameters.scale;
     norm.in[0] = lora->in[1];

@@ -72,7 +72,8 @@ VECTOR_INLINE void put_columns(const blocking *b, uint64_t first_row, uint32_t *
     }
 }
 
-/* Asks for elements that are to be read soon: the processor's own guesses end with each page, so with every few rows. */
+/* Asks for elements that are to be read soon: the processor's own guesses end with each page, so with every few rows.
+ */
 VECTOR_INLINE void prefetch(const blocked_source *s, uint64_t row, uint64_t at, uint64_t count) {
     uint64_t element = s->stored == DTYPE_F32 ? 4 : 2;
     const unsigned char *from = (const unsigned char *)s->from + element * (row * s->stride + at);
@@ -131,8 +132,8 @@ void blocked_fill(const struct backend_state *state, const blocked_source *sourc
     uint64_t n = source->transposed ? source->rows : source->cols;
     blocking b = {
         .source = source, .to = to, .words = column_words(source->type, k), .instructions = state->instructions};
-    uint64_t units = source->transposed ? (n + BLOCKED_COLUMNS - 1) / BLOCKED_COLUMNS
-                                        : (b.words + GROUP_WORDS - 1) / GROUP_WORDS;
+    uint64_t units =
+        source->transposed ? (n + BLOCKED_COLUMNS - 1) / BLOCKED_COLUMNS : (b.words + GROUP_WORDS - 1) / GROUP_WORDS;
     parallel_for(state, units, 1, fill_range, &b);
 }
 

@@ -3,20 +3,13 @@
 
 #include "backend/cpu/gemm_tile.h"
 
-/* The tiles of a thread of its own are smaller, so that they stay in its second cache. */
-static const uint64_t thread_scratch_bytes = 1024 * 1024;
-
-static tiling row_tiling(const struct gemm *g, const row_product *p) {
+static tiling row_tiling(const row_product *p) {
     tiling t = {.rows = p->rows,
                 .copies_first = p->type != DTYPE_F32 || p->lda != p->k,
                 .copies_second = p->ldc != p->n,
                 .first_row_bytes = dtype_bytes(p->type, p->k),
                 .second_row_bytes = p->n * sizeof(float)};
-    uint32_t share = p->rows / g->state->threads;
-    if (p->b_blocked)
-        choose_tiles(&t, share < LEAST_SHARED_TILE ? LEAST_SHARED_TILE : share, thread_scratch_bytes);
-    else
-        choose_tiles(&t, UINT32_MAX, tile_scratch_bytes);
+    choose_tiles(&t, UINT32_MAX, tile_scratch_bytes);
     return t;
 }
 
@@ -25,15 +18,13 @@ static primitive_key row_key(const row_product *p, uint32_t tile) {
                            .n = p->n,
                            .k = p->k,
                            .b_transposed = p->b_transposed,
-                           .b_blocked = p->b_blocked,
-                           .single = p->b_blocked,
                            .accumulate = p->accumulate,
                            .bias = p->bias,
                            .type = p->type};
 }
 
 levee_status gemm_prepare_rows(struct gemm *g, const row_product *product, levee_error *error) {
-    tiling t = row_tiling(g, product);
+    tiling t = row_tiling(product);
     levee_status status = LEVEE_OK;
     for (unsigned i = 0; i < LADDER_STEPS && status == LEVEE_OK; i++) {
         primitive_key key = row_key(product, tile_ladder[i]);
@@ -44,7 +35,7 @@ levee_status gemm_prepare_rows(struct gemm *g, const row_product *product, levee
 
 /* The row product's tiling with oneDNN's own scratch. Only looks up, so that a run makes nothing. */
 static tiling row_layout(const struct gemm *g, const row_product *p) {
-    tiling t = row_tiling(g, p);
+    tiling t = row_tiling(p);
     for (unsigned i = 0; i < LADDER_STEPS; i++) {
         primitive_key key = row_key(p, tile_ladder[i]);
         uint64_t own = uses_tile(&t, tile_ladder[i]) ? align64(primitive_scratch(g, &key)) : 0;
@@ -56,7 +47,7 @@ static tiling row_layout(const struct gemm *g, const row_product *p) {
 uint64_t gemm_rows_scratch(struct gemm *g, const row_product *product) {
     if (gemm_prepare_rows(g, product, NULL) != LEVEE_OK) return 0;
     tiling t = row_layout(g, product);
-    return tiles_bytes(&t) * (product->b_blocked ? g->state->threads : 1);
+    return tiles_bytes(&t);
 }
 
 /* One run of a product over rows. */
@@ -68,34 +59,22 @@ typedef struct row_run {
     const void *b;
     float *c;
     unsigned char *scratch;
-    first_failure failure;
 } row_run;
 
-static levee_status run_tile(const row_run *r, unsigned thread, uint64_t row, uint32_t tile, uint32_t filled,
-                             levee_error *error) {
+static levee_status run_tile(const row_run *r, uint64_t row, uint32_t tile, uint32_t filled, levee_error *error) {
     const row_product *p = r->product;
     const tiling *t = &r->tiles;
-    unsigned char *own = r->scratch + thread * tiles_bytes(t), *a_tile = own + t->own_bytes;
+    unsigned char *a_tile = r->scratch + t->own_bytes;
     float *c_tile = (float *)(void *)(a_tile + t->first_bytes), *c_rows = r->c + row * p->ldc;
     const float *a_rows = r->a + row * p->lda;
     primitive_key key = row_key(p, tile);
     bool copies_a = t->copies_first || filled < tile, copies_c = t->copies_second || filled < tile;
-    if (copies_a) fill_tile(r->g, key.single, a_tile, p->type, a_rows, p->lda, filled, tile, p->k);
-    if (copies_c && p->accumulate) fill_tile(r->g, key.single, c_tile, DTYPE_F32, c_rows, p->ldc, filled, tile, p->n);
-    levee_status status = primitive_run(r->g, &key, thread, copies_a ? (const void *)a_tile : a_rows, r->b, r->bias,
-                                        copies_c ? c_tile : c_rows, own, error);
-    if (copies_c && status == LEVEE_OK) empty_tile(r->g, key.single, c_tile, c_rows, p->ldc, filled, p->n);
+    if (copies_a) fill_tile(r->g, false, a_tile, p->type, a_rows, p->lda, filled, tile, p->k);
+    if (copies_c && p->accumulate) fill_tile(r->g, false, c_tile, DTYPE_F32, c_rows, p->ldc, filled, tile, p->n);
+    levee_status status = primitive_run(r->g, &key, 0, copies_a ? (const void *)a_tile : a_rows, r->b, r->bias,
+                                        copies_c ? c_tile : c_rows, r->scratch, error);
+    if (copies_c && status == LEVEE_OK) empty_tile(r->g, c_tile, c_rows, p->ldc, filled, p->n);
     return status;
-}
-
-static void run_rows(void *context, uint64_t begin, uint64_t end, unsigned thread) {
-    row_run *r = context;
-    levee_error error = {0};
-    for (uint64_t row = begin; row < end && r->failure.status == LEVEE_OK;) {
-        uint32_t left = (uint32_t)(end - row), tile = next_tile(&r->tiles, left), filled = left < tile ? left : tile;
-        first_failure_note(&r->failure, run_tile(r, thread, row, tile, filled, &error), &error);
-        row += filled;
-    }
 }
 
 levee_status gemm_rows(struct gemm *g, const row_product *product, uint32_t rows, const float *a, const void *b,
@@ -107,13 +86,14 @@ levee_status gemm_rows(struct gemm *g, const row_product *product, uint32_t rows
                  .bias = bias,
                  .b = b,
                  .c = c,
-                 .scratch = scratch,
-                 .failure = {.error = error}};
-    if (product->b_blocked)
-        parallel_for_dynamic(g->state, NULL, rows, r.tiles.largest, run_rows, &r);
-    else
-        run_rows(&r, 0, rows, 0);
-    return (levee_status)r.failure.status;
+                 .scratch = scratch};
+    levee_status status = LEVEE_OK;
+    for (uint32_t row = 0; row < rows && status == LEVEE_OK;) {
+        uint32_t left = rows - row, tile = next_tile(&r.tiles, left), filled = left < tile ? left : tile;
+        status = run_tile(&r, row, tile, filled, error);
+        row += filled;
+    }
+    return status;
 }
 
 static primitive_key block_key(const block_product *p) {

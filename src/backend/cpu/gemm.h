@@ -5,7 +5,7 @@
  * into a zero-filled tile in scratch, so that rows beyond those given are neither read nor written.
  *
  * A product of all threads waits for them all after each tile, and puts b in order for each. Where b is blocked
- * (blocked.h) it was put in order before, and each thread takes whole tiles of rows: so they wait once.
+ * (blocked.h) it was put in order before, and each thread takes blocks of its own (row_tiles.h): so they wait once.
  *
  * oneDNN's better kernels (measured: 304 bytes allocated inside a call, against hundreds of KiB a thread for the
  * others) want dense matrices. So operands with a leading dimension of their own go through dense tiles in scratch as
@@ -26,8 +26,6 @@ typedef struct row_product {
     uint32_t n, k;
     uint64_t lda, ldc;
     bool b_transposed;
-    bool b_blocked;  /* b is in the order of blocked.h, and the threads share out the rows; then b_transposed is false
-                      */
     bool accumulate; /* c += a b instead of c = a b */
     bool bias;       /* c = a b + bias, one number a column; not together with accumulate */
     dtype type;      /* of b and of the arithmetic: DTYPE_F32 or DTYPE_BF16 */

@@ -94,8 +94,7 @@ void fill_tile(const struct gemm *g, bool single, void *tile, dtype type, const 
     copy_tile(g, single, &t, tile_rows);
 }
 
-void empty_tile(const struct gemm *g, bool single, const float *tile, float *to, uint64_t leading, uint32_t rows,
-                uint64_t cols) {
+void empty_tile(const struct gemm *g, const float *tile, float *to, uint64_t leading, uint32_t rows, uint64_t cols) {
     tile_copy t = {.type = DTYPE_F32,
                    .to = (unsigned char *)to,
                    .from = tile,
@@ -103,5 +102,5 @@ void empty_tile(const struct gemm *g, bool single, const float *tile, float *to,
                    .leading = cols,
                    .cols = cols,
                    .filled = rows};
-    copy_tile(g, single, &t, rows);
+    copy_tile(g, false, &t, rows);
 }

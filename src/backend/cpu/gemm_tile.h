@@ -53,7 +53,6 @@ void fill_tile(const struct gemm *g, bool single, void *tile, dtype type, const 
                uint32_t rows, uint32_t tile_rows, uint64_t cols);
 
 /* Copies `rows` rows of a dense tile of f32 to where they belong. */
-void empty_tile(const struct gemm *g, bool single, const float *tile, float *to, uint64_t leading, uint32_t rows,
-                uint64_t cols);
+void empty_tile(const struct gemm *g, const float *tile, float *to, uint64_t leading, uint32_t rows, uint64_t cols);
 
 #endif

@@ -8,8 +8,8 @@
 #include "backend/cpu/row_tiles.h"
 #include "backend/cpu/vector.h"
 
-/* The products of one operator with the panels of its weight: whole ones, and the last, which may be smaller. Scratch:
- * the decoded bias, the decoded panel, the products' own, rows as floats, then LoRA's. */
+/* The products of one operator with the panels of its weight: whole ones, and the last, which may be smaller.
+ * Scratch: the decoded bias, the decoded panel, the products' own, rows as floats, then LoRA's. */
 typedef struct panel_products {
     panels weight;
     bool tiled;
@@ -140,8 +140,8 @@ static levee_status multiply(const linear_run *r, row_tiles_call *tiles, levee_e
     tiles->b = fetch(r);
     tiles->scratch = product_memory(r);
     if (r->p->tiled) return row_tiles_run(r->state, &r->p->tiles[last], tiles, &r->steps, error);
-    return gemm_rows(r->state->products, &r->p->products[last], tiles->rows, tiles->a, tiles->b, tiles->bias, tiles->c,
-                     tiles->scratch, error);
+    return gemm_rows(r->state->products, &r->p->products[last], tiles->rows, tiles->a, tiles->b, tiles->bias,
+                     tiles->c, tiles->scratch, error);
 }
 
 /* --- forward --- */
@@ -193,15 +193,13 @@ static levee_status forward_run(struct backend_state *state, const kernel_call *
     levee_status status = LEVEE_OK;
     for (; r.panel_row < weight->rows && status == LEVEE_OK; r.panel_row += p.weight.panel_rows) {
         if (pass_is_interrupted(call->pass)) return LEVEE_STOPPED;
-        row_tiles_call tiles = {
-            .a = x, .lda = weight->cols, .c = y + r.panel_row * element, .ldc = weight->rows};
+        row_tiles_call tiles = {.a = x, .lda = weight->cols, .c = y + r.panel_row * element, .ldc = weight->rows};
         if (bias->present) tiles.bias = decoded_bias + r.panel_row;
         status = multiply(&r, &tiles, error);
     }
     if (status == LEVEE_OK && r.adapter && !p.tiled)
         status = parallel_for_dynamic(state, NULL, call->pass->tokens, LORA_RANGE, adapt_rows, &r);
-    if (p.result_bytes)
-        vector_operands(call->out[0].type, call->out[0].data, y, call->pass->tokens * weight->rows);
+    if (p.result_bytes) vector_operands(call->out[0].type, call->out[0].data, y, call->pass->tokens * weight->rows);
     return status;
 }
 

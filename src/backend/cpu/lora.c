@@ -116,9 +116,7 @@ lora lora_backward(const struct backend_state *state, const kernel_call *call, v
     return l;
 }
 
-static float *wide_of(const lora *l, unsigned thread) {
-    return l->wide + thread * (wide_bytes(l) / sizeof(float));
-}
+static float *wide_of(const lora *l, unsigned thread) { return l->wide + thread * (wide_bytes(l) / sizeof(float)); }
 
 /* to = drop(from), or to += that, for rows from `row` on. */
 static void drop_rows(const lora *l, uint64_t row, uint64_t rows, const float *from, float *to, bool add) {

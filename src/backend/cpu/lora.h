@@ -1,6 +1,6 @@
 /* What LoRA adds to a linear operator, y += scale * drop(x) A^T B^T, and to its gradient, rows by rows: so that it is
- * done while rows and results lie in a thread's cache anyway. Always in f32: the products are small and their sums feed
- * the optimizer.
+ * done while rows and results lie in a thread's cache anyway. Always in f32: the products are small and their sums
+ * feed the optimizer.
  *
  * What rows add to the gradients of A and B is kept for chunks of rows, and added up in their order: so sums do not
  * depend on the threads. A chunk's rows must come in order, from one thread. */
@@ -17,11 +17,11 @@ typedef struct lora {
     const kernel_buffer *x, *dy; /* [T, in]; [T, out], backward: each f32 or bf16 */
     const float *a, *b;          /* [rank, in], [out, rank] */
     const int32_t *examples, *positions;
-    float *u;          /* [T, rank]: drop(x) A^T */
-    float *du;         /* [T, rank]: scale * dy B; backward, in scratch */
-    float *scaled_b;   /* [rank, out]: scale * B^T, in scratch */
-    float *wide;       /* of each thread: a few rows of x or dy, decoded, or with dropout */
-    float *chunks;     /* of each chunk: gradients of A [rank, in] and of B^T / scale [rank, out] */
+    float *u;            /* [T, rank]: drop(x) A^T */
+    float *du;           /* [T, rank]: scale * dy B; backward, in scratch */
+    float *scaled_b;     /* [rank, out]: scale * B^T, in scratch */
+    float *wide;         /* of each thread: a few rows of x or dy, decoded, or with dropout */
+    float *chunks;       /* of each chunk: gradients of A [rank, in] and of B^T / scale [rank, out] */
     uint64_t chunk_rows; /* a power of two */
     uint64_t scratch_bytes;
 } lora;

@@ -61,7 +61,8 @@ row_tiles row_tiles_of(const struct backend_state *state, uint32_t rows, uint32_
     for (unsigned i = 0; i < ROW_TILE_SIZES; i++) {
         if (!uses_size(&t, tile_sizes[i])) continue;
         block_product most = block_of(&t, tile_sizes[i], t.slice), last = block_of(&t, tile_sizes[i], last_slice(&t));
-        uint64_t own = gemm_block_scratch(state->products, &most), of_last = gemm_block_scratch(state->products, &last);
+        uint64_t own = gemm_block_scratch(state->products, &most),
+                 of_last = gemm_block_scratch(state->products, &last);
         if (of_last > own) own = of_last;
         if (own > t.a_offset) t.a_offset = own;
     }

@@ -1,6 +1,7 @@
-/* Products of many rows with a matrix in the order of blocked.h. Each thread takes ranges of rows, tile by tile, and of
- * a tile slice by slice of columns, so that the tile's rows, a slice of the matrix and its result lie in the thread's
- * second cache; what else is to be done with those rows and results is done there too. Threads wait once a product. */
+/* Products of many rows with a matrix in the order of blocked.h. Each thread takes ranges of rows, tile by tile, and
+ * of a tile slice by slice of columns, so that the tile's rows, a slice of the matrix and its result lie in the
+ * thread's second cache; what else is to be done with those rows and results is done there too. Threads wait once a
+ * product. */
 #ifndef LEVEE_BACKEND_CPU_ROW_TILES_H
 #define LEVEE_BACKEND_CPU_ROW_TILES_H
 
@@ -17,8 +18,8 @@ typedef struct row_tiles {
     uint64_t a_offset, c_offset, thread_bytes;
 } row_tiles;
 
-/* What is done beside the product; each may be NULL. `first` and `cols` are the columns of a slice, c [rows, cols] its
- * result before it is written. `before` is called for every row before any product reads it, `after` when its
+/* What is done beside the product; each may be NULL. `first` and `cols` are the columns of a slice, c [rows, cols]
+ * its result before it is written. `before` is called for every row before any product reads it, `after` when its
  * results are written. */
 typedef struct row_tile_steps {
     void *context;

@@ -73,7 +73,9 @@ VECTOR_INLINE void swiglu_gradient_elements(elements *e, bool narrow, uint64_t b
 }
 
 VECTOR_INLINE void swiglu_body(elements *e, uint64_t begin, uint64_t end) { swiglu_elements(e, false, begin, end); }
-VECTOR_INLINE void swiglu_bf16_body(elements *e, uint64_t begin, uint64_t end) { swiglu_elements(e, true, begin, end); }
+VECTOR_INLINE void swiglu_bf16_body(elements *e, uint64_t begin, uint64_t end) {
+    swiglu_elements(e, true, begin, end);
+}
 VECTOR_INLINE void swiglu_gradient_body(elements *e, uint64_t begin, uint64_t end) {
     swiglu_gradient_elements(e, false, begin, end);
 }

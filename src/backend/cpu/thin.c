@@ -22,10 +22,10 @@ VECTOR_INLINE uint64_t last_of_four(uint64_t first, uint64_t count) {
 VECTOR_INLINE uint64_t at_most(uint64_t index, uint64_t last) { return index < last ? index : last; }
 
 /* One step along the width of 4 rows by 4 ranks. */
-#define NARROW_STEP(vector, fetch)                                                                                          \
+#define NARROW_STEP(vector, fetch)                                                                                   \
     do {                                                                                                             \
-        vector a0 = fetch(x0), a1 = fetch(x1), a2 = fetch(x2), a3 = fetch(x3);                                        \
-        vector b0 = fetch(w0), b1 = fetch(w1), b2 = fetch(w2), b3 = fetch(w3);                                        \
+        vector a0 = fetch(x0), a1 = fetch(x1), a2 = fetch(x2), a3 = fetch(x3);                                       \
+        vector b0 = fetch(w0), b1 = fetch(w1), b2 = fetch(w2), b3 = fetch(w3);                                       \
         s00 += a0 * b0, s01 += a0 * b1, s02 += a0 * b2, s03 += a0 * b3;                                              \
         s10 += a1 * b0, s11 += a1 * b1, s12 += a1 * b2, s13 += a1 * b3;                                              \
         s20 += a2 * b0, s21 += a2 * b1, s22 += a2 * b2, s23 += a2 * b3;                                              \
@@ -34,22 +34,22 @@ VECTOR_INLINE uint64_t at_most(uint64_t index, uint64_t last) { return index < l
 /* AVX-512 has registers for twice as many floats, and without them half of its multipliers rest. */
 typedef float wide_lanes __attribute__((vector_size(64)));
 
-#define THIN_VECTOR   wide_lanes
-#define THIN_LANES    (2 * VECTOR_LANES)
-#define THIN_PATH     VECTOR_AVX512
-#define THIN_NAME(x)  x##_avx512
+#define THIN_VECTOR  wide_lanes
+#define THIN_LANES   (2 * VECTOR_LANES)
+#define THIN_PATH    VECTOR_AVX512
+#define THIN_NAME(x) x##_avx512
 #include "backend/cpu/thin_loops.h"
 
-#define THIN_VECTOR   lanes
-#define THIN_LANES    VECTOR_LANES
-#define THIN_PATH     VECTOR_AVX2
-#define THIN_NAME(x)  x##_avx2
+#define THIN_VECTOR  lanes
+#define THIN_LANES   VECTOR_LANES
+#define THIN_PATH    VECTOR_AVX2
+#define THIN_NAME(x) x##_avx2
 #include "backend/cpu/thin_loops.h"
 
-#define THIN_VECTOR   lanes
-#define THIN_LANES    VECTOR_LANES
+#define THIN_VECTOR lanes
+#define THIN_LANES  VECTOR_LANES
 #define THIN_PATH
-#define THIN_NAME(x)  x##_portable
+#define THIN_NAME(x) x##_portable
 #include "backend/cpu/thin_loops.h"
 
 #define THIN_DISPATCH(name)                                                                                          \

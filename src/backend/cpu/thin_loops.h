@@ -50,8 +50,10 @@ THIN_PATH static void THIN_NAME(narrow)(thin *p, uint64_t begin, uint64_t end) {
             uint64_t top = last_of_four(k, rank), k1 = at_most(k + 1, top), k2 = at_most(k + 2, top), j = 0;
             const float *w0 = p->w + k * n, *w1 = p->w + k1 * n, *w2 = p->w + k2 * n, *w3 = p->w + top * n;
             THIN_VECTOR zero = THIN_NAME(splat)(0.0f);
-            THIN_VECTOR s00 = zero, s01 = zero, s02 = zero, s03 = zero, s10 = zero, s11 = zero, s12 = zero, s13 = zero;
-            THIN_VECTOR s20 = zero, s21 = zero, s22 = zero, s23 = zero, s30 = zero, s31 = zero, s32 = zero, s33 = zero;
+            THIN_VECTOR s00 = zero, s01 = zero, s02 = zero, s03 = zero, s10 = zero, s11 = zero, s12 = zero,
+                        s13 = zero;
+            THIN_VECTOR s20 = zero, s21 = zero, s22 = zero, s23 = zero, s30 = zero, s31 = zero, s32 = zero,
+                        s33 = zero;
             for (; j + THIN_LANES <= n; j += THIN_LANES) NARROW_STEP(THIN_VECTOR, WHOLE);
             if (j < n) NARROW_STEP(THIN_VECTOR, PART);
             const THIN_VECTOR sums[FOUR][FOUR] = {
@@ -81,7 +83,7 @@ THIN_PATH static void THIN_NAME(widen)(thin *p, uint64_t begin, uint64_t end) {
             for (uint64_t k = 0; k < rank; k++) {
                 const float *w = p->w + k * stride;
                 THIN_VECTOR b0 = whole ? THIN_NAME(take)(w + j) : THIN_NAME(load)(w, j, n),
-                      b1 = whole ? THIN_NAME(take)(w + j1) : THIN_NAME(load)(w, j1, n);
+                            b1 = whole ? THIN_NAME(take)(w + j1) : THIN_NAME(load)(w, j1, n);
                 s00 += THIN_NAME(splat)(u0[k]) * b0, s01 += THIN_NAME(splat)(u0[k]) * b1;
                 s10 += THIN_NAME(splat)(u1[k]) * b0, s11 += THIN_NAME(splat)(u1[k]) * b1;
                 s20 += THIN_NAME(splat)(u2[k]) * b0, s21 += THIN_NAME(splat)(u2[k]) * b1;
@@ -104,18 +106,23 @@ THIN_PATH static void THIN_NAME(reduce)(thin *p, uint64_t begin, uint64_t end) {
         float *w[FOUR] = {p->to + k * n, p->to + k1 * n, p->to + k2 * n, p->to + top * n};
         for (uint64_t j = 0; j < n; j += 4 * THIN_LANES) {
             uint64_t j1 = j + THIN_LANES, j2 = j1 + THIN_LANES, j3 = j2 + THIN_LANES;
-            THIN_VECTOR s00 = THIN_NAME(load)(w[0], j, n), s01 = THIN_NAME(load)(w[0], j1, n), s02 = THIN_NAME(load)(w[0], j2, n), s03 = THIN_NAME(load)(w[0], j3, n);
-            THIN_VECTOR s10 = THIN_NAME(load)(w[1], j, n), s11 = THIN_NAME(load)(w[1], j1, n), s12 = THIN_NAME(load)(w[1], j2, n), s13 = THIN_NAME(load)(w[1], j3, n);
-            THIN_VECTOR s20 = THIN_NAME(load)(w[2], j, n), s21 = THIN_NAME(load)(w[2], j1, n), s22 = THIN_NAME(load)(w[2], j2, n), s23 = THIN_NAME(load)(w[2], j3, n);
-            THIN_VECTOR s30 = THIN_NAME(load)(w[3], j, n), s31 = THIN_NAME(load)(w[3], j1, n), s32 = THIN_NAME(load)(w[3], j2, n), s33 = THIN_NAME(load)(w[3], j3, n);
+            THIN_VECTOR s00 = THIN_NAME(load)(w[0], j, n), s01 = THIN_NAME(load)(w[0], j1, n),
+                        s02 = THIN_NAME(load)(w[0], j2, n), s03 = THIN_NAME(load)(w[0], j3, n);
+            THIN_VECTOR s10 = THIN_NAME(load)(w[1], j, n), s11 = THIN_NAME(load)(w[1], j1, n),
+                        s12 = THIN_NAME(load)(w[1], j2, n), s13 = THIN_NAME(load)(w[1], j3, n);
+            THIN_VECTOR s20 = THIN_NAME(load)(w[2], j, n), s21 = THIN_NAME(load)(w[2], j1, n),
+                        s22 = THIN_NAME(load)(w[2], j2, n), s23 = THIN_NAME(load)(w[2], j3, n);
+            THIN_VECTOR s30 = THIN_NAME(load)(w[3], j, n), s31 = THIN_NAME(load)(w[3], j1, n),
+                        s32 = THIN_NAME(load)(w[3], j2, n), s33 = THIN_NAME(load)(w[3], j3, n);
             bool whole = j3 + THIN_LANES <= n;
             for (uint64_t r = 0; r < p->rows; r++) {
                 const float *u = p->u + r * rank, *x = p->x + r * n;
-                THIN_VECTOR a0 = THIN_NAME(splat)(u[k]), a1 = THIN_NAME(splat)(u[k1]), a2 = THIN_NAME(splat)(u[k2]), a3 = THIN_NAME(splat)(u[top]);
+                THIN_VECTOR a0 = THIN_NAME(splat)(u[k]), a1 = THIN_NAME(splat)(u[k1]), a2 = THIN_NAME(splat)(u[k2]),
+                            a3 = THIN_NAME(splat)(u[top]);
                 THIN_VECTOR b0 = whole ? THIN_NAME(take)(x + j) : THIN_NAME(load)(x, j, n),
-                      b1 = whole ? THIN_NAME(take)(x + j1) : THIN_NAME(load)(x, j1, n);
+                            b1 = whole ? THIN_NAME(take)(x + j1) : THIN_NAME(load)(x, j1, n);
                 THIN_VECTOR b2 = whole ? THIN_NAME(take)(x + j2) : THIN_NAME(load)(x, j2, n),
-                      b3 = whole ? THIN_NAME(take)(x + j3) : THIN_NAME(load)(x, j3, n);
+                            b3 = whole ? THIN_NAME(take)(x + j3) : THIN_NAME(load)(x, j3, n);
                 s00 += a0 * b0, s01 += a0 * b1, s02 += a0 * b2, s03 += a0 * b3;
                 s10 += a1 * b0, s11 += a1 * b1, s12 += a1 * b2, s13 += a1 * b3;
                 s20 += a2 * b0, s21 += a2 * b1, s22 += a2 * b2, s23 += a2 * b3;
