@@ -56,11 +56,12 @@ enum { WIDE_ROWS = 32 };
 
 static uint64_t floats_bytes(uint64_t rows, uint64_t cols) { return align64(rows * cols * sizeof(float)); }
 
-/* So many rows that their part of the gradients takes little beside them; fewer where there are few for threads to
- * share. */
+/* So many rows that their part of the gradients takes little beside them, and that there are few chunks; fewer where
+ * there are few rows for threads to share. */
 static uint64_t rows_of_chunk(uint64_t rank, uint64_t rows) {
-    uint64_t most = 128 * (rank > 32 ? 4 : rank > 16 ? 2 : 1), chunk = WIDE_ROWS;
-    while (chunk < most && chunk * 8 < rows) chunk *= 2;
+    enum { MOST_CHUNKS = 32 };
+    uint64_t enough = 128 * (rank > 32 ? 4 : rank > 16 ? 2 : 1), chunk = WIDE_ROWS;
+    while ((chunk < enough && chunk * 8 < rows) || chunk * MOST_CHUNKS < rows) chunk *= 2;
     return chunk;
 }
 
