@@ -139,7 +139,7 @@ expect draws_svg 0 '' plan $job --memory 200MiB --curve "$work/curve.svg"
 expect draws_page 0 '' plan $job --memory 200MiB --curve "$work/curve.html"
 check svg_is_one grep -q '^<svg .*viewBox' "$work/curve.svg"
 check svg_ends [ "$(tail -n 1 "$work/curve.svg")" = '</svg>' ]
-check svg_names_operators grep -q '<title>lora gradient of layer 3' "$work/curve.svg"
+check svg_names_operators grep -q '<title>linear and lora gradient of layer 3' "$work/curve.svg"
 check svg_follows_the_reader grep -q 'prefers-color-scheme:dark' "$work/curve.svg"
 check page_is_one grep -q '^<!DOCTYPE html>' "$work/curve.html"
 columns=$(grep -c 'class="hover"' "$work/curve.svg")

@@ -85,7 +85,7 @@ probe mine --memory 1GiB -c "$work/mine.yaml"
 check others_file_is_kept [ "$status $(cat "$work/mine.yaml")" = '2 batch_size: 2' ]
 check picture_is_one grep -q '^<svg .*viewBox' "$work/given.svg"
 if command -v xmllint >/dev/null; then check picture_is_well_formed xmllint --noout "$work/given.svg"; else skip picture_is_well_formed "there is no xmllint"; fi
-[ -n "$SANITIZE" ] || expect does_not_fit 69 'smallest budget that does' probe $job --memory 9MiB --probe-file "$work/small.yaml"
+[ -n "$SANITIZE" ] || expect does_not_fit 69 'smallest budget that does' probe $job --memory 4MiB --probe-file "$work/small.yaml"
 expect needs_data 2 'data is needed' probe --model "$work/model" --probe-file "$work/no.yaml"
 expect deterministic_has_one_size 2 'nothing to probe' probe $job --deterministic --probe-file "$work/no.yaml"
 expect deterministic_has_no_size 2 'deterministic passes hold one sequence' train $job --deterministic --micro-batch-size 2 --adapter-path "$work/no"

@@ -18,14 +18,14 @@ check profiled_run_finishes train profiled --profile
 check plain_run_finishes train plain
 # "  linear   210   0.123  12.3 %  45.6   1.2": seconds of the operators, of all passes, and of the rest; shares.
 rows() { sed -n '/^  operator /,/^  update/p' "$work/profiled.log" | tail -n +2; }
-check operators_are_named [ "$(rows | grep -c -E '^  (linear|attention|attention gradient|lora gradient|head, loss and gradient) +[0-9]+ ')" = 5 ]
-check calls_are_counted [ "$(rows | awk '/^  linear  / { print $2 }')" = 105 ] # 3 layers, 7 weights, 5 passes
+check operators_are_named [ "$(rows | grep -c -E '^  (linear and lora|attention|attention gradient|linear and lora gradient|head, loss and gradient) +[0-9]+ ')" = 5 ]
+check calls_are_counted [ "$(rows | awk '/^  linear and lora  / { print $4 }')" = 105 ] # 3 layers, 7 weights, 5 passes
 check seconds_add_up [ "$(rows | awk '/^  passes/ { passes = $2; next } /^  update/ { next } { sub(/^  [a-z ,]+ /, ""); sum += $2 }
     END { print (sum - passes < 0.02 && passes - sum < 0.02 && sum > 0) ? "yes" : sum " " passes }')" = yes ]
 check says_how_to_know_the_machine grep -q 'levee doctor --calibrate measures it' "$work/profiled.log"
 check no_profile_unless_asked [ ! -e "$work/plain/trace.json" ]
 check trace_has_every_operator [ "$(grep -c '"ph":"X"' "$work/profiled/trace.json")" -gt 60 ]
-check trace_names_layers grep -q '"name":"linear".*"layer":2,"operations":[1-9]' "$work/profiled/trace.json"
+check trace_names_layers grep -q '"name":"linear and lora".*"layer":2,"operations":[1-9]' "$work/profiled/trace.json"
 if command -v python3 >/dev/null; then
     check trace_is_json python3 -c 'import json, sys
 events = json.load(open(sys.argv[1]))["traceEvents"]
@@ -37,5 +37,5 @@ check same_training [ "$(losses profiled)" = "$(losses plain)" ]
 # With what this machine can do: the share of it.
 run doctor --calibrate >"$work/out" 2>&1 || cat "$work/out"
 check profiled_run_finishes_again train known --profile
-check share_of_the_machine grep -q -E '^  linear .* [0-9.]+ +[0-9]+ %$' "$work/known.log"
+check share_of_the_machine grep -q -E '^  linear and lora .* [0-9.]+ +[0-9]+ %$' "$work/known.log"
 exit $failed
