@@ -22,13 +22,16 @@ typedef struct search {
     bool nothing_fits; /* the search's own verdict */
 } search;
 
-/* What each pass reads of weights, whatever is recomputed. */
+/* What each pass reads of weights, whatever is recomputed. An element is read, put in order and read for each tile of
+ * rows: measured, four passes of 512 tokens instead of one of 2048 cost SmolLM2-135M 0.7 s a step more, as much as 24
+ * bytes an element at the rate of an addition (two threads, AMX). */
 static void add_weights(search *s) {
+    static const double element_bytes = 24;
     const graph *g = s->request->g;
     for (uint32_t i = 0; i < g->node_count; i++) {
         const node *n = &g->nodes[i];
         if (n->in[1] == NO_VALUE) continue;
-        double bytes = 4.0 * (double)g->values[n->in[1]].rows * (double)g->values[n->in[1]].cols;
+        double bytes = element_bytes * (double)g->values[n->in[1]].rows * (double)g->values[n->in[1]].cols;
         bool decoded = n->kind == OPERATOR_LINEAR || n->kind == OPERATOR_LINEAR_GRADIENT_INPUT ||
                        n->kind == OPERATOR_LORA || n->kind == OPERATOR_LORA_GRADIENT;
         if (decoded) s->weight_bytes_decoded += bytes;
@@ -146,8 +149,11 @@ static levee_status fewest_recomputed(search *s, uint32_t chunk, uint32_t capaci
     return status;
 }
 
+/* Sequences are not cut, so a pass has room for whole ones: of the longest, at worst. */
 static uint32_t passes_for(const search *s, uint32_t capacity) {
-    uint32_t passes = (s->request->step_tokens + capacity - 1) / capacity;
+    uint32_t longest = s->request->longest_tokens, whole = longest ? capacity / longest * longest : 0;
+    if (!whole) whole = capacity;
+    uint32_t passes = (s->request->step_tokens + whole - 1) / whole;
     return passes ? passes : 1;
 }
 
@@ -175,13 +181,11 @@ static uint32_t smallest_capacity(const search_request *r) {
     return r->fixed.capacity_tokens ? r->fixed.capacity_tokens : r->longest_tokens;
 }
 
-/* The next smaller capacity worth trying; below the smallest when there is none. */
+/* The next smaller capacity worth trying, which holds whole sequences; below the smallest when there is none. */
 static uint32_t next_capacity(const search *s, uint32_t capacity) {
-    if (s->request->fixed.capacity_tokens) return 0;
-    uint32_t smaller = (uint32_t)(capacity / 1.5);
-    return smaller > s->request->longest_tokens || capacity == s->request->longest_tokens
-               ? smaller
-               : s->request->longest_tokens;
+    uint32_t longest = s->request->longest_tokens, smaller = (uint32_t)(capacity / 1.5);
+    if (s->request->fixed.capacity_tokens || capacity == longest) return 0;
+    return smaller > longest ? smaller / longest * longest : longest;
 }
 
 static void choose_chunks(search *s) {
