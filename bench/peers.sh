@@ -153,7 +153,7 @@ run_levee() { # kind type budget
     record "$1" levee "$2" "$3" "$(number time | awk -v begun="$begun" 'NR == 1 { print $1 - begun }')" $(number seconds | tail -n +2)
 }
 budgets_of() { # kind
-    case $1 in lora) tight=400MiB ;; full) tight=2560MiB ;; *) tight= ;; esac
+    case $1 in lora) tight=480MiB ;; full) tight=2560MiB ;; *) tight= ;; esac
     echo "${BUDGETS-$tight 16GiB}"
 }
 list_jobs() {

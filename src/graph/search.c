@@ -7,8 +7,8 @@
 #include "memory/ledger.h"
 
 /* Rows of logits at once, the largest first; where none are stored there is nothing to choose. */
-enum { MOST_CHUNKS = 4 };
-static const uint32_t chunks_of_logits[MOST_CHUNKS] = {128, 64, 32, 16}, no_chunks[1] = {0};
+enum { MOST_CHUNKS = 6 };
+static const uint32_t chunks_of_logits[MOST_CHUNKS] = {512, 256, 128, 64, 32, 16}, no_chunks[1] = {0};
 
 typedef struct search {
     const search_request *request;
