@@ -151,9 +151,9 @@ static levee_status fewest_recomputed(search *s, uint32_t chunk, uint32_t capaci
 
 /* Sequences are not cut, so a pass has room for whole ones: of the longest, at worst. */
 static uint32_t passes_for(const search *s, uint32_t capacity) {
-    uint32_t longest = s->request->longest_tokens, whole = longest ? capacity / longest * longest : 0;
-    if (!whole) whole = capacity;
-    uint32_t passes = (s->request->step_tokens + whole - 1) / whole;
+    uint32_t longest = s->request->longest_tokens, whole = capacity;
+    if (longest && capacity >= longest) whole = capacity / longest * longest;
+    uint32_t passes = whole ? (s->request->step_tokens + whole - 1) / whole : 1;
     return passes ? passes : 1;
 }
 

@@ -284,8 +284,8 @@ static levee_status input_run(struct backend_state *state, const kernel_call *ca
     }
     levee_status status = has_product(call) ? multiply_panels(&r, error) : LEVEE_OK;
     if (status != LEVEE_OK || !r.adapter) return status;
-    if (!p.tiled) parallel_for_dynamic(state, NULL, call->pass->tokens, adapter.chunk_rows, take_rows, &r);
-    lora_finish(&adapter);
+    if (!p.tiled) parallel_for_dynamic(state, NULL, call->pass->tokens, r.adapter->chunk_rows, take_rows, &r);
+    lora_finish(r.adapter);
     return LEVEE_OK;
 }
 
