@@ -154,9 +154,10 @@ static pid_t start_volunteer(stand_ins *started, int *ends) {
         if (s.processes[0]) _exit(100); /* nobody has volunteered yet */
         if (levee_volunteer(&error) != LEVEE_OK) _exit(101);
         stand_ins_start(&s);
-        pid_t other = fork(); /* which has the pipe too: nobody may wait for its end */
+        pid_t self = getpid(), other = fork(); /* which has the pipe too: nobody may wait for its end */
         if (!other) {
             prctl(PR_SET_PDEATHSIG, SIGKILL);
+            if (getppid() != self) _exit(0); /* ended before that was asked for */
             for (;;) pause();
         }
         if (write(told[1], &s, sizeof s) != sizeof s || read(asked[0], &word, 1) < 0) _exit(102);
