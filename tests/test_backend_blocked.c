@@ -11,8 +11,6 @@
 #include "backend/cpu/blocked.h"
 #include "kernel_calls.h"
 
-static uint64_t up_to(uint64_t count, uint64_t multiple) { return (count + multiple - 1) / multiple * multiple; }
-
 /* Where b[k][n] lies, in elements. */
 static uint64_t place_of(dtype type, uint64_t depth, uint64_t k, uint64_t n) {
     uint64_t block = n / 64 * up_to(depth, type == DTYPE_BF16 ? 32 : 16) * 64;

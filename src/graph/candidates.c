@@ -18,11 +18,9 @@ typedef struct finder {
     bool *read_again;       /* a value's: the backward part reads it */
 } finder;
 
-static bool is_projection(const node *n) { return n->kind == OPERATOR_LINEAR || n->kind == OPERATOR_LORA; }
-
 /* Of one row. */
 static double product_flops_token(const graph *g, const node *n) {
-    if (!is_projection(n)) return 0;
+    if (!operator_is_linear(n->kind)) return 0;
     const value *weight = &g->values[n->in[1]];
     double rows = (double)weight->rows, cols = (double)weight->cols, flops = 2 * rows * cols;
     if (n->kind == OPERATOR_LORA) flops += 2 * (rows + cols) * (double)g->values[n->out[1]].cols;
@@ -64,7 +62,7 @@ static void mark_chain(finder *s, value_id v, tensor_class class) {
     const graph *g = s->g;
     while (v != NO_VALUE && g->values[v].producer != NO_NODE && s->class_of[v] == CLASS_NONE) {
         const node *n = &g->nodes[g->values[v].producer];
-        if (!is_projection(n) && step_before(n) == NO_VALUE) return;
+        if (!operator_is_linear(n->kind) && step_before(n) == NO_VALUE) return;
         s->class_of[v] = class;
         if (n->kind == OPERATOR_LORA || n->kind == OPERATOR_RMSNORM) s->class_of[n->out[1]] = class;
         v = step_before(n);
@@ -75,7 +73,7 @@ static void mark_chain(finder *s, value_id v, tensor_class class) {
 static bool follows_projection(const graph *g, const node *norm) {
     uint32_t producer = g->values[norm->in[0]].producer;
     if (producer == NO_NODE) return false;
-    return is_projection(&g->nodes[producer]) || g->nodes[producer].kind == OPERATOR_MAGNITUDE;
+    return operator_is_linear(g->nodes[producer].kind) || g->nodes[producer].kind == OPERATOR_MAGNITUDE;
 }
 
 static void classify(finder *s) {

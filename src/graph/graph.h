@@ -91,6 +91,9 @@ typedef enum sharing { SHARING_NONE, SHARING_ALLOWED, SHARING_REQUIRED } sharing
  */
 sharing operator_sharing(operator_kind kind, unsigned output, unsigned *input);
 
+/* y from x and a weight, with LoRA or without. */
+static inline bool operator_is_linear(operator_kind kind) { return kind == OPERATOR_LINEAR || kind == OPERATOR_LORA; }
+
 /* True when an output is added to instead of overwritten. */
 bool operator_accumulates(operator_kind kind, unsigned output);
 

@@ -14,7 +14,7 @@ typedef struct readers {
 
 /* A linear operator whose weight does not train: a gradient of the weight would be summed from what is rounded. */
 static bool is_frozen_product(const graph *g, const node *n) {
-    return (n->kind == OPERATOR_LINEAR || n->kind == OPERATOR_LORA) && g->values[n->in[1]].role == VALUE_WEIGHT &&
+    return operator_is_linear(n->kind) && g->values[n->in[1]].role == VALUE_WEIGHT &&
            (n->in[2] == NO_VALUE || g->values[n->in[2]].role == VALUE_WEIGHT);
 }
 

@@ -32,8 +32,8 @@ static void add_weights(search *s) {
         const node *n = &g->nodes[i];
         if (n->in[1] == NO_VALUE) continue;
         double bytes = element_bytes * (double)g->values[n->in[1]].rows * (double)g->values[n->in[1]].cols;
-        bool decoded = n->kind == OPERATOR_LINEAR || n->kind == OPERATOR_LINEAR_GRADIENT_INPUT ||
-                       n->kind == OPERATOR_LORA || n->kind == OPERATOR_LORA_GRADIENT;
+        bool decoded = operator_is_linear(n->kind) || n->kind == OPERATOR_LINEAR_GRADIENT_INPUT ||
+                       n->kind == OPERATOR_LORA_GRADIENT;
         if (decoded) s->weight_bytes_decoded += bytes;
         if (n->kind == OPERATOR_HEAD_LOSS_GRADIENT || n->kind == OPERATOR_HEAD_LOSS) s->head_bytes = bytes;
     }

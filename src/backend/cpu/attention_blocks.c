@@ -44,8 +44,6 @@ void block_view(attention_view *v, const block_work *w, const query_item *i, uin
     for (uint64_t c = i->rows; c < BLOCK; c++) v->low[c] = v->high[c] = 0;
 }
 
-static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
-
 void *block_take_own(uintptr_t *next, const struct backend_state *state, const block_products *p) {
     uint64_t most =
         larger(gemm_block_scratch(state->products, &p->scores), gemm_block_scratch(state->products, &p->sums));
@@ -107,8 +105,6 @@ typedef struct turning {
     uint64_t rows, dim;
     dtype type;
 } turning;
-
-typedef uint16_t half_lanes __attribute__((vector_size(16)));
 
 /* Eight columns of a row; of bf16 those of two rows, as pairs. */
 VECTOR_INLINE integer_lanes turned_words(const unsigned char *at, uint64_t row_bytes, bool bf16) {

@@ -10,8 +10,6 @@ enum { PIECE_WORDS = 256 };
 /* Words of each column that are put at a time when rows of b are rows of the source. */
 enum { GROUP_WORDS = 16 };
 
-static uint64_t up_to(uint64_t count, uint64_t multiple) { return (count + multiple - 1) / multiple * multiple; }
-
 static inline uint64_t elements_of_word(dtype type) { return type == DTYPE_BF16 ? 2 : 1; }
 
 /* Words of one column of b, filled up. */

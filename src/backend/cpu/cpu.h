@@ -26,6 +26,12 @@ static inline dtype product_type(const struct backend_state *state) {
 /* Pieces of scratch begin at multiples of 64. */
 static inline uint64_t align64(uint64_t bytes) { return (bytes + 63) & ~63ull; }
 
+static inline uint64_t up_to(uint64_t count, uint64_t multiple) {
+    return (count + multiple - 1) / multiple * multiple;
+}
+
+static inline uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
 /* Calls body(context, begin, end, thread) for disjoint ranges that cover [0, count), at most one range a thread, each
  * but the last a multiple of `grain`. thread < state->threads. Returns when all are done. Allocates nothing. */
 typedef void parallel_body(void *context, uint64_t begin, uint64_t end, unsigned thread);

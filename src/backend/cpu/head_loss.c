@@ -26,8 +26,6 @@ typedef struct head {
     uint64_t panel_offset, product_offset;
 } head;
 
-static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
-
 static head describe(const struct backend_state *state, const kernel_call *call) {
     const kernel_buffer *x = &call->in[0], *weight = &call->in[1];
     head h = {.weight = panels_of(state, weight, true, call->parameters->chunk_tokens, PANEL_PLAIN),

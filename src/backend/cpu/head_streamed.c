@@ -55,8 +55,6 @@ typedef struct streamed_head {
 
 static uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
-static uint64_t up_to(uint64_t count, uint64_t multiple) { return (count + multiple - 1) / multiple * multiple; }
-
 /* Blocks are of equal width where what is missing of the last can be filled up with zeros. */
 static uint32_t width_at(const streamed_head *h, uint64_t v) {
     return h->blocked ? h->block : (uint32_t)smaller(h->block, h->weight.rows - v);

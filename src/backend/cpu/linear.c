@@ -22,8 +22,6 @@ typedef struct panel_products {
 /* Rows of which a thread does LoRA's part at a time. */
 enum { LORA_RANGE = 128 };
 
-static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
-
 static uint64_t floats_bytes(const panel_products *p, const kernel_buffer *rows) {
     return p->tiled || rows->type == DTYPE_F32 ? 0 : align64(rows->rows * rows->cols * sizeof(float));
 }

@@ -126,9 +126,7 @@ static void write_result(const run *r, result *w, uint64_t rows) {
     else if (large)
         vector_stream(set, type, w->to, w->ldc, w->from, rows, w->cols);
     else
-        for (uint64_t i = 0; i < rows; i++)
-            vector_operands(type, (unsigned char *)w->to + dtype_bytes(type, i * w->ldc), w->from + i * w->cols,
-                            w->cols);
+        vector_write(type, w->to, w->ldc, w->from, rows, w->cols);
 }
 
 static const unsigned char *row_of_a(const run *r, uint64_t row) {

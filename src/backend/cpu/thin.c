@@ -52,18 +52,9 @@ typedef float wide_lanes __attribute__((vector_size(64)));
 #define THIN_NAME(x) x##_portable
 #include "backend/cpu/thin_loops.h"
 
-#define THIN_DISPATCH(name)                                                                                          \
-    static void name(instruction_set set, thin *p, uint64_t begin, uint64_t end) {                                   \
-        if (set == INSTRUCTIONS_AVX512)                                                                              \
-            name##_avx512(p, begin, end);                                                                            \
-        else if (set == INSTRUCTIONS_AVX2)                                                                           \
-            name##_avx2(p, begin, end);                                                                              \
-        else                                                                                                         \
-            name##_portable(p, begin, end);                                                                          \
-    }
-THIN_DISPATCH(narrow)
-THIN_DISPATCH(widen)
-THIN_DISPATCH(reduce)
+VECTOR_DISPATCH(narrow, thin)
+VECTOR_DISPATCH(widen, thin)
+VECTOR_DISPATCH(reduce, thin)
 
 void thin_narrow(instruction_set set, const float *x, const float *w, float *u, uint64_t rows, uint64_t width,
                  uint64_t rank) {

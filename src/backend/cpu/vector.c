@@ -116,10 +116,9 @@ void vector_floats(instruction_set set, float *to, dtype type, const void *from,
         dtype_convert(DTYPE_F32, to, type, from, count);
 }
 
-static void write_rows(dtype type, unsigned char *to, uint64_t stride, const float *from, uint64_t rows,
-                       uint64_t cols) {
+void vector_write(dtype type, void *to, uint64_t stride, const float *from, uint64_t rows, uint64_t cols) {
     for (uint64_t r = 0; r < rows; r++)
-        vector_operands(type, to + dtype_bytes(type, r * stride), from + r * cols, cols);
+        vector_operands(type, (unsigned char *)to + dtype_bytes(type, r * stride), from + r * cols, cols);
 }
 
 #if defined(__x86_64__)
@@ -163,12 +162,12 @@ void vector_stream(instruction_set set, dtype type, void *to, uint64_t stride, c
     else if (type == DTYPE_BF16 && set == INSTRUCTIONS_AVX512 && whole_lines && rounds_pairs())
         stream_pairs(to, stride, from, rows, cols);
     else
-        write_rows(type, to, stride, from, rows, cols);
+        vector_write(type, to, stride, from, rows, cols);
 }
 #else
 void vector_stream(instruction_set set, dtype type, void *to, uint64_t stride, const float *from, uint64_t rows,
                    uint64_t cols) {
     (void)set;
-    write_rows(type, to, stride, from, rows, cols);
+    vector_write(type, to, stride, from, rows, cols);
 }
 #endif

@@ -26,11 +26,8 @@
 #define VECTOR_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")))
 #endif
 
-/* Defines `static void name(instruction_set, type *argument, begin, end)` that runs name##_body on the best path. */
-#define VECTOR_PATHS(name, type)                                                                                     \
-    VECTOR_AVX512 static void name##_avx512(type *a, uint64_t begin, uint64_t end) { name##_body(a, begin, end); }   \
-    VECTOR_AVX2 static void name##_avx2(type *a, uint64_t begin, uint64_t end) { name##_body(a, begin, end); }       \
-    static void name##_portable(type *a, uint64_t begin, uint64_t end) { name##_body(a, begin, end); }               \
+/* The same function of an argument and a range for each instruction set, by the set. */
+#define VECTOR_DISPATCH(name, type)                                                                                  \
     static void name(instruction_set set, type *a, uint64_t begin, uint64_t end) {                                   \
         if (set == INSTRUCTIONS_AVX512)                                                                              \
             name##_avx512(a, begin, end);                                                                            \
@@ -39,6 +36,13 @@
         else                                                                                                         \
             name##_portable(a, begin, end);                                                                          \
     }
+
+/* Defines `static void name(instruction_set, type *argument, begin, end)` that runs name##_body on the best path. */
+#define VECTOR_PATHS(name, type)                                                                                     \
+    VECTOR_AVX512 static void name##_avx512(type *a, uint64_t begin, uint64_t end) { name##_body(a, begin, end); }   \
+    VECTOR_AVX2 static void name##_avx2(type *a, uint64_t begin, uint64_t end) { name##_body(a, begin, end); }       \
+    static void name##_portable(type *a, uint64_t begin, uint64_t end) { name##_body(a, begin, end); }               \
+    VECTOR_DISPATCH(name, type)
 
 enum { VECTOR_LANES = 8 };
 
@@ -149,9 +153,12 @@ void vector_operands(dtype type, void *to, const void *from, uint64_t count);
 /* The other way round: floats from f32 or bf16. */
 void vector_floats(instruction_set set, float *to, dtype type, const void *from, uint64_t count);
 
-/* Rows of f32, written as f32 or bf16 past the caches: what is overwritten then need not be read first, as a cache
- * would. For results that are larger than the caches; `stride` is from one row of `to` to the next, in elements, rows
- * of `from` are dense. */
+/* Rows of f32, written as f32 or bf16; `stride` is from one row of `to` to the next, in elements, rows of `from` are
+ * dense. */
+void vector_write(dtype type, void *to, uint64_t stride, const float *from, uint64_t rows, uint64_t cols);
+
+/* The same past the caches: what is overwritten then need not be read first, as a cache would. For results that are
+ * larger than the caches. */
 void vector_stream(instruction_set set, dtype type, void *to, uint64_t stride, const float *from, uint64_t rows,
                    uint64_t cols);
 
