@@ -73,15 +73,16 @@ static void forward_range(void *context, uint64_t begin, uint64_t end, unsigned 
             block_multiply(w, &p->scores, thread, b.queries, packed_block(w, &f->inputs.keys, key, i.kv_head),
                            b.absorbed.scores, b.own);
             block_view(&v, w, &i, key);
-            attention_absorb(&b.absorbed, &v);
+            attention_absorb(w->state->instructions, &b.absorbed, &v);
             block_multiply(w, &p->sums, thread, b.absorbed.scores, packed_block(w, &f->inputs.values, key, i.kv_head),
                            b.absorbed.output, b.own);
         }
         for (uint64_t r = 0; r < i.rows; r++)
             for (uint64_t h = 0; h < p->heads; h++) {
                 uint64_t t = i.first + r, head = i.head + h;
-                ((float *)w->call->out[1].data)[t * w->shape.heads + head] = attention_conclude(
-                    &b.absorbed, h * BLOCK + r, block_head(&w->call->out[0], t, head, w->shape.head_dim));
+                ((float *)w->call->out[1].data)[t * w->shape.heads + head] =
+                    attention_conclude(w->state->instructions, &b.absorbed, h * BLOCK + r,
+                                       block_head(&w->call->out[0], t, head, w->shape.head_dim));
             }
     }
 }

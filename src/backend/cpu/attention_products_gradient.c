@@ -148,7 +148,7 @@ static void add_keys(const gradient_work *g, const gradient_block *b, const quer
     block_multiply(w, &p->scores, thread, b->gradients, packed_block(w, &g->keys.value_columns, key, i->kv_head),
                    b->weighed.gradients, b->own);
     block_view(&v, w, i, key);
-    attention_weigh(&b->weighed, &v);
+    attention_weigh(w->state->instructions, &b->weighed, &v);
     block_multiply(w, &p->sums, thread, b->weighed.left, packed_block(w, &g->keys.key_rows, key, i->kv_head), b->sum,
                    b->own);
     add_to_keys(g, b, i, key, thread);

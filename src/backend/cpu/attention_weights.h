@@ -1,5 +1,5 @@
 /* What attention does between products of blocks: scores become weights, and gradients of weights those of scores.
- * Only for processors with AVX-512, for elsewhere there are no such products.
+ * Only for processors with AVX2 or AVX-512, for elsewhere there are no such products.
  *
  * Blocks of scores are [rows, BLOCK]: rows are queries, of one head behind the other, BLOCK of each; columns are
  * keys. Row r sees what row r % BLOCK of the view says; what it does not see becomes zero. Scores come without their
@@ -29,10 +29,10 @@ void attention_absorb_nothing(const absorbed_block *b);
 
 /* Scores become weights 2^(factor score - highest) with the highest that each row has seen by now, and what was
  * summed before becomes what it would be with that. */
-void attention_absorb(const absorbed_block *b, const attention_view *v);
+void attention_absorb(instruction_set set, const absorbed_block *b, const attention_view *v);
 
 /* The result of a row: writes head_dim numbers, and returns the log-sum-exp. */
-float attention_conclude(const absorbed_block *b, uint64_t row, float *output);
+float attention_conclude(instruction_set set, const absorbed_block *b, uint64_t row, float *output);
 
 /* Backward: weights again, from the log-sum-exps, and the gradients of the scores, without their scale. */
 typedef struct weighed_block {
@@ -46,6 +46,6 @@ typedef struct weighed_block {
 
 /* Weights take the place of scores, and gradients of scores that of gradients of weights: as rows of a product's
  * right side (blocked.h), of bf16 in the first half. */
-void attention_weigh(const weighed_block *b, const attention_view *v);
+void attention_weigh(instruction_set set, const weighed_block *b, const attention_view *v);
 
 #endif

@@ -5,6 +5,7 @@
 #include <dnnl.h>
 #include <string.h>
 
+#include "backend/cpu/block_kernel.h"
 #include "backend/cpu/blocked.h"
 #include "backend/cpu/gemm.h"
 #include "base/error.h"
@@ -191,7 +192,13 @@ static dnnl_status_t primitive_make(struct gemm *g, primitive *p, const primitiv
     return status;
 }
 
+/* Is this product not oneDNN's? */
+static bool is_own(const struct gemm *g, const primitive_key *key) {
+    return key->b_blocked && key->type == DTYPE_F32 && block_kernel_serves(g->state->instructions);
+}
+
 levee_status primitive_prepare(struct gemm *g, const primitive_key *key, levee_error *error) {
+    if (is_own(g, key)) return LEVEE_OK;
     primitive *p = find_slot(g, key);
     if (!p) return error_set(error, LEVEE_INTERNAL, "matrix products: more than %d primitives", (int)TABLE_SLOTS);
     if (p->run && !g->refused) return LEVEE_OK;
@@ -220,6 +227,17 @@ static void *writable(const void *address) {
 
 levee_status primitive_run(const struct gemm *g, const primitive_key *key, unsigned thread, const void *a,
                            const void *b, const float *bias, float *c, void *scratch, levee_error *error) {
+    if (is_own(g, key)) {
+        block_kernel_run(&(block_operands){.m = key->m,
+                                           .n = key->n,
+                                           .k = key->k,
+                                           .a_transposed = key->a_transposed,
+                                           .accumulate = key->accumulate,
+                                           .a = a,
+                                           .b = b,
+                                           .c = c});
+        return LEVEE_OK;
+    }
     static const int names[ARGUMENTS] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DST,
                                          DNNL_ARG_SCRATCHPAD};
     void *const addresses[ARGUMENTS] = {writable(a), writable(b), writable(bias), c, scratch};
@@ -251,6 +269,7 @@ bool gemm_has_bf16(struct gemm *g) {
 }
 
 bool gemm_reads_blocked(struct gemm *g, dtype type) {
+    if (block_kernel_serves(g->state->instructions)) return type == DTYPE_F32;
     if (g->state->instructions != INSTRUCTIONS_AVX512) return false; /* so tests see what other processors do */
     if (g->blocked_types[type] == BLOCKED_UNKNOWN) {
         primitive_key key = {.m = 32, .n = 64, .k = 64, .b_blocked = true, .single = true, .type = type};
