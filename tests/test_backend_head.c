@@ -196,10 +196,16 @@ static void test_bf16(void **unused) {
     run_all(COMPUTE_BF16, INSTRUCTIONS_AVX512);
 }
 
+/* By products of our own. */
+static void test_avx2(void **unused) {
+    (void)unused;
+    run_all(COMPUTE_F32, INSTRUCTIONS_AVX2);
+}
+
 /* Without products that read blocked weights. */
 static void test_plain(void **unused) {
     (void)unused;
-    run_all(COMPUTE_F32, INSTRUCTIONS_AVX2);
+    run_all(COMPUTE_F32, INSTRUCTIONS_PORTABLE);
     run_all(COMPUTE_BF16, INSTRUCTIONS_PORTABLE);
 }
 
@@ -237,6 +243,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_f32, drop_blocks),
         cmocka_unit_test_teardown(test_bf16, drop_blocks),
+        cmocka_unit_test_teardown(test_avx2, drop_blocks),
         cmocka_unit_test_teardown(test_plain, drop_blocks),
         cmocka_unit_test_teardown(test_what_does_not_run, drop_blocks),
     };
