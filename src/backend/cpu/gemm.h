@@ -15,7 +15,10 @@
  * (a weight [out, in] in the forward product), else [k, n]. With type DTYPE_BF16, b is bf16, the f32 rows of a are
  * rounded to bf16 tile by tile, and sums stay f32. Bytes of b need not be aligned.
  *
- * What the primitives take is booked under `runtime` by a measured estimate. */
+ * What the primitives take is booked under `runtime` by a measured estimate.
+ *
+ * Where oneDNN has no product of f32 that reads b in order, on AVX2, one of ours stands in (block_kernel.h): it needs
+ * neither a primitive nor scratch. */
 #ifndef LEVEE_BACKEND_CPU_GEMM_H
 #define LEVEE_BACKEND_CPU_GEMM_H
 

@@ -1,4 +1,5 @@
-/* The table of oneDNN's primitives: made once, by key, and then only looked up. Used by gemm.c alone. */
+/* The table of oneDNN's primitives: made once, by key, and then only looked up; and, under the same keys, the product
+ * of our own (block_kernel.h). Used by gemm.c and gemm_reduction.c. */
 #ifndef LEVEE_BACKEND_CPU_GEMM_PRIMITIVE_H
 #define LEVEE_BACKEND_CPU_GEMM_PRIMITIVE_H
 
