@@ -88,7 +88,8 @@ cat >"$work/pauses.py" <<'SCRIPT'
 import subprocess, sys, time, levee.watch
 levee.watch.can_pause()
 held = bytearray(20000000)
-child = subprocess.Popen([sys.argv[1], "60000000", "1e9", "2"], stdout=subprocess.DEVNULL)
+child = subprocess.Popen([sys.argv[1], "60000000", "1e9", "2"], stdout=subprocess.PIPE)
+child.stdout.readline() # it has taken all: between two steps, where a busy machine would make a growth over many of it
 for number in range(400):
     time.sleep(0.01)
     wish = levee.watch.step()
