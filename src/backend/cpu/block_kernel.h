@@ -1,6 +1,6 @@
 /* Products of blocks in f32 with b in the order of blocked.h, for processors on which oneDNN has no tile kernels that
- * read it: those with AVX2 but without AVX-512. As fast as oneDNN's product of all threads there (docs/performance.md),
- * which takes memory inside each call. Used by gemm_primitive.c alone. */
+ * read it: those with AVX2 but without AVX-512. As fast as oneDNN's product of all threads there
+ * (docs/performance.md), which takes memory inside each call. Used by gemm_primitive.c alone. */
 #ifndef LEVEE_BACKEND_CPU_BLOCK_KERNEL_H
 #define LEVEE_BACKEND_CPU_BLOCK_KERNEL_H
 
