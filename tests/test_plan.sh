@@ -83,15 +83,15 @@ if [ -z "$SANITIZE" ]; then # no small budget holds with a sanitizer
     # A sequence has two tokens at least, whatever is tried.
     expect tells_of_short_sequences_too 69 '^tried' plan $job --max-seq-length 64 --memory 4MiB
 
-    # What does not fit, by one MiB, is told with settings that do: each of them is trained with.
+    # What does not fit, by so many MiB, is told with settings that do: each of them is trained with.
     awk 'BEGIN { printf "{\"text\": \"" } { gsub(/^{"text": "|"}$/, ""); printf "%s ", $0 } END { print "\"}" }' "$work/train.jsonl" |
         cut -c 1-3000 | sed 's/"*}*$/"}/' >"$work/long.jsonl"
-    settings_do() { # options...
-        count=0 failures=0
+    settings_do() { # MIB options...
+        count=0 failures=0 missing=$1; shift
         near="--data $work/long.jsonl --model $work/model --dtype f32 --val-batches 0 --max-seq-length 1024 --batch-size 1 $*"
         run plan $near >"$work/out" 2>&1
         least=$(unwrapped "$work/out" | sed -nE 's/^budgets +least ([0-9]+)MiB.*/\1/p')
-        near="$near --memory $((least - 1))MiB"
+        near="$near --memory $((least - missing))MiB"
         run plan $near >"$work/out" 2>&1
         [ $? = 69 ] || return 1
         sed -nE 's/^  (--[a-z-]+ [a-z0-9]+) .* at least$/\1/p' "$work/out" >"$work/settings"
@@ -104,9 +104,9 @@ if [ -z "$SANITIZE" ]; then # no small budget holds with a sanitizer
         echo "$near: $count settings that fit: $(tr '\n' ';' <"$work/settings")"
         [ $failures = 0 ] && [ $count -ge 1 ]
     }
-    check settings_that_are_named_do settings_do
-    check settings_of_full_do settings_do --fine-tune-type full --num-layers -1
-    check settings_of_off_do settings_do --grad-checkpoint off
+    check settings_that_are_named_do settings_do 1
+    check settings_of_full_do settings_do 2 --fine-tune-type full --num-layers -1
+    check settings_of_off_do settings_do 6 --grad-checkpoint off
 fi
 expect tells_in_json_too 69 '"fits":false' plan --model "$work/model" --dtype f32 --max-seq-length 1000000 --batch-size 1 --memory 400MiB --json
 

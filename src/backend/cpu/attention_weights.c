@@ -11,8 +11,6 @@ VECTOR_INLINE bool all_seen(const attention_view *v, uint64_t c, uint64_t rows) 
     return true;
 }
 
-typedef float wide_lanes __attribute__((vector_size(64)));
-typedef int32_t wide_integers __attribute__((vector_size(64)));
 typedef uint32_t wide_words __attribute__((vector_size(64)));
 typedef uint16_t wide_halves __attribute__((vector_size(32)));
 typedef uint32_t word_lanes __attribute__((vector_size(32)));
@@ -23,6 +21,7 @@ typedef uint32_t word_lanes __attribute__((vector_size(32)));
 #define WIDE_WORDS    wide_words
 #define WIDE_HALVES   wide_halves
 #define WIDE_PATH     VECTOR_AVX512
+#define ON(x)         wide_##x
 #define NAMED(x)      x##_avx512
 #include "backend/cpu/attention_weights_loops.h"
 
@@ -32,6 +31,7 @@ typedef uint32_t word_lanes __attribute__((vector_size(32)));
 #define WIDE_WORDS    word_lanes
 #define WIDE_HALVES   half_lanes
 #define WIDE_PATH     VECTOR_AVX2
+#define ON(x)         lanes_##x
 #define NAMED(x)      x##_avx2
 #include "backend/cpu/attention_weights_loops.h"
 

@@ -2,43 +2,23 @@
  *   WIDE            how many floats one register has there, 8 or 16
  *   WIDE_FLOATS, WIDE_INTEGERS, WIDE_WORDS, WIDE_HALVES  vectors of so many f32, int32, uint32 and uint16
  *   WIDE_PATH       compiles a function for the instruction set
+ *   ON(x)           what x of vector.h is called for such vectors
  *   NAMED(x)        the name of its x */
-
-VECTOR_INLINE WIDE_FLOATS NAMED(load)(const float *from) {
-    WIDE_FLOATS v;
-    memcpy(&v, from, sizeof v);
-    return v;
-}
-
-VECTOR_INLINE void NAMED(store)(float *to, WIDE_FLOATS v) { memcpy(to, &v, sizeof v); }
-
-/* By way of memory, as lanes_of. */
-VECTOR_INLINE WIDE_FLOATS NAMED(splat)(float x) {
-    float same[WIDE];
-    for (unsigned i = 0; i < WIDE; i++) same[i] = x;
-    return NAMED(load)(same);
-}
-
-VECTOR_INLINE WIDE_FLOATS NAMED(select)(WIDE_INTEGERS mask, WIDE_FLOATS yes, WIDE_FLOATS no) {
-    return (WIDE_FLOATS)(((WIDE_INTEGERS)yes & mask) | ((WIDE_INTEGERS)no & ~mask));
-}
-
-VECTOR_INLINE WIDE_FLOATS NAMED(maximum)(WIDE_FLOATS a, WIDE_FLOATS b) { return NAMED(select)(a > b, a, b); }
 
 /* 2^x to about one and a half units in the last place: x = n + r with |r| <= 1 / 2, a polynomial in r with p(0) = 1
  * that is balanced over the interval, and n added to its exponent. From -127 downward the result is 0, and no number
  * stays none. */
 VECTOR_INLINE WIDE_FLOATS NAMED(power)(WIDE_FLOATS x) {
-    WIDE_FLOATS low = NAMED(splat)(-127.0f);
-    x = NAMED(select)(low > x, low, x);
-    const WIDE_FLOATS to_integer = NAMED(splat)(12582912.0f); /* 1.5 * 2^23: adding it rounds to a whole number */
+    WIDE_FLOATS low = ON(of)(-127.0f);
+    x = ON(select)(low > x, low, x);
+    const WIDE_FLOATS to_integer = ON(of)(12582912.0f); /* 1.5 * 2^23: adding it rounds to a whole number */
     WIDE_FLOATS shifted = x + to_integer, r = x - (shifted - to_integer);
-    WIDE_FLOATS p = NAMED(splat)(1.3264726e-3f);
-    p = p * r + NAMED(splat)(9.671513e-3f);
-    p = p * r + NAMED(splat)(5.5507336e-2f);
-    p = p * r + NAMED(splat)(2.4022242e-1f);
-    p = p * r + NAMED(splat)(6.93147e-1f);
-    p = p * r + NAMED(splat)(1.0f);
+    WIDE_FLOATS p = ON(of)(1.3264726e-3f);
+    p = p * r + ON(of)(9.671513e-3f);
+    p = p * r + ON(of)(5.5507336e-2f);
+    p = p * r + ON(of)(2.4022242e-1f);
+    p = p * r + ON(of)(6.93147e-1f);
+    p = p * r + ON(of)(1.0f);
     return (WIDE_FLOATS)((WIDE_WORDS)p + ((WIDE_WORDS)shifted << 23));
 }
 
@@ -65,7 +45,7 @@ VECTOR_INLINE void NAMED(store_halves)(uint16_t *to, WIDE_WORDS v) {
 /* --- forward --- */
 
 VECTOR_INLINE WIDE_FLOATS NAMED(either)(bool highest, WIDE_FLOATS a, WIDE_FLOATS b) {
-    return highest ? NAMED(maximum)(a, b) : a + b;
+    return highest ? ON(maximum)(a, b) : a + b;
 }
 
 /* One number of each of so many rows as there are lanes: number i is the sum, or the highest, of row i. Each step
@@ -111,20 +91,20 @@ VECTOR_INLINE WIDE_FLOATS NAMED(fold)(bool highest, const WIDE_FLOATS rows[WIDE]
 
 VECTOR_INLINE void NAMED(fade_row)(float *output, uint64_t head_dim, float fade) {
     uint64_t d = 0;
-    for (; d + WIDE <= head_dim; d += WIDE) NAMED(store)(output + d, NAMED(load)(output + d) * NAMED(splat)(fade));
+    for (; d + WIDE <= head_dim; d += WIDE) ON(store)(output + d, ON(load)(output + d) * ON(of)(fade));
     for (; d < head_dim; d++) output[d] *= fade;
 }
 
 /* The highest score of each of so many rows from row r on. */
 VECTOR_INLINE WIDE_FLOATS NAMED(highest_scores)(const absorbed_block *b, const attention_view *v, uint64_t r,
                                                 bool all) {
-    WIDE_FLOATS rows[WIDE], masked = NAMED(splat)(attention_masked);
+    WIDE_FLOATS rows[WIDE], masked = ON(of)(attention_masked);
     for (uint64_t i = 0; i < WIDE; i++) {
         WIDE_FLOATS highest = masked;
         for (int32_t j = 0; j < ATTENTION_BLOCK; j += WIDE) {
-            WIDE_FLOATS score = NAMED(load)(b->scores + (r + i) * ATTENTION_BLOCK + j);
-            if (!all) score = NAMED(select)(NAMED(sees)(v, (r + i) % ATTENTION_BLOCK, j), score, masked);
-            highest = NAMED(maximum)(highest, score);
+            WIDE_FLOATS score = ON(load)(b->scores + (r + i) * ATTENTION_BLOCK + j);
+            if (!all) score = ON(select)(NAMED(sees)(v, (r + i) % ATTENTION_BLOCK, j), score, masked);
+            highest = ON(maximum)(highest, score);
         }
         rows[i] = highest;
     }
@@ -134,30 +114,29 @@ VECTOR_INLINE WIDE_FLOATS NAMED(highest_scores)(const absorbed_block *b, const a
 /* As many rows as there are lanes, from row r on. */
 VECTOR_INLINE void NAMED(absorb_rows)(const absorbed_block *b, const attention_view *v, uint64_t r, bool all,
                                       bool bf16) {
-    WIDE_FLOATS factor = NAMED(splat)(b->factor), before = NAMED(load)(b->highest + r), sums[WIDE];
-    WIDE_FLOATS now = NAMED(maximum)(NAMED(highest_scores)(b, v, r, all) * factor, before),
+    WIDE_FLOATS factor = ON(of)(b->factor), before = ON(load)(b->highest + r), sums[WIDE];
+    WIDE_FLOATS now = ON(maximum)(NAMED(highest_scores)(b, v, r, all) * factor, before),
                 fades = NAMED(power)(before - now);
     float highest[WIDE], fade[WIDE];
-    NAMED(store)(highest, now);
-    NAMED(store)(fade, fades);
+    ON(store)(highest, now);
+    ON(store)(fade, fades);
     for (uint64_t i = 0; i < WIDE; i++) {
-        WIDE_FLOATS sum = NAMED(splat)(0.0f);
+        WIDE_FLOATS sum = ON(of)(0.0f);
         for (int32_t j = 0; j < ATTENTION_BLOCK; j += WIDE) {
             uint64_t at = (r + i) * ATTENTION_BLOCK + (uint64_t)j;
-            WIDE_FLOATS weight = NAMED(power)(NAMED(load)(b->scores + at) * factor - NAMED(splat)(highest[i]));
-            if (!all)
-                weight = NAMED(select)(NAMED(sees)(v, (r + i) % ATTENTION_BLOCK, j), weight, NAMED(splat)(0.0f));
+            WIDE_FLOATS weight = NAMED(power)(ON(load)(b->scores + at) * factor - ON(of)(highest[i]));
+            if (!all) weight = ON(select)(NAMED(sees)(v, (r + i) % ATTENTION_BLOCK, j), weight, ON(of)(0.0f));
             sum += weight;
             if (bf16)
                 NAMED(store_halves)((uint16_t *)(void *)b->scores + at, NAMED(to_halves)(weight) >> 16);
             else
-                NAMED(store)(b->scores + at, weight);
+                ON(store)(b->scores + at, weight);
         }
         sums[i] = sum;
         if (fade[i] != 1.0f) NAMED(fade_row)(b->output + (r + i) * b->head_dim, b->head_dim, fade[i]);
     }
-    NAMED(store)(b->highest + r, now);
-    NAMED(store)(b->sum + r, NAMED(load)(b->sum + r) * fades + NAMED(fold)(false, sums));
+    ON(store)(b->highest + r, now);
+    ON(store)(b->sum + r, ON(load)(b->sum + r) * fades + NAMED(fold)(false, sums));
 }
 
 VECTOR_INLINE void NAMED(absorb_all)(const absorbed_block *b, const attention_view *v, bool bf16) {
@@ -187,13 +166,12 @@ WIDE_PATH static float NAMED(conclude)(const absorbed_block *b, uint64_t row, fl
 VECTOR_INLINE WIDE_FLOATS NAMED(weigh_two)(const weighed_block *b, const attention_view *v, uint64_t r, int32_t j,
                                            bool all, WIDE_FLOATS *gradient) {
     uint64_t at = r * ATTENTION_BLOCK + (uint64_t)j;
-    WIDE_FLOATS weight =
-        NAMED(power)(NAMED(load)(b->scores + at) * NAMED(splat)(b->factor) - NAMED(splat)(b->log_sums[r]));
-    *gradient = weight * (NAMED(load)(b->gradients + at) - NAMED(splat)(b->row_sums[r]));
+    WIDE_FLOATS weight = NAMED(power)(ON(load)(b->scores + at) * ON(of)(b->factor) - ON(of)(b->log_sums[r]));
+    *gradient = weight * (ON(load)(b->gradients + at) - ON(of)(b->row_sums[r]));
     if (all) return weight;
     WIDE_INTEGERS seen = NAMED(sees)(v, r % ATTENTION_BLOCK, j);
-    *gradient = NAMED(select)(seen, *gradient, NAMED(splat)(0.0f));
-    return NAMED(select)(seen, weight, NAMED(splat)(0.0f));
+    *gradient = ON(select)(seen, *gradient, ON(of)(0.0f));
+    return ON(select)(seen, weight, ON(of)(0.0f));
 }
 
 /* Two rows: a right side in bf16 has pairs of its rows side by side. */
@@ -205,10 +183,10 @@ VECTOR_INLINE void NAMED(weigh_rows)(const weighed_block *b, const attention_vie
         WIDE_FLOATS weight = NAMED(weigh_two)(b, v, r, j, all, &gradient),
                     next_weight = NAMED(weigh_two)(b, v, r + 1, j, all, &next_gradient);
         if (!bf16) {
-            NAMED(store)(b->scores + at, weight);
-            NAMED(store)(b->scores + next, next_weight);
-            NAMED(store)(b->gradients + at, gradient);
-            NAMED(store)(b->gradients + next, next_gradient);
+            ON(store)(b->scores + at, weight);
+            ON(store)(b->scores + next, next_weight);
+            ON(store)(b->gradients + at, gradient);
+            ON(store)(b->gradients + next, next_gradient);
             continue;
         }
         uint64_t pairs = r * ATTENTION_BLOCK + 2 * (uint64_t)j;
@@ -251,4 +229,5 @@ WIDE_PATH static void NAMED(weigh)(const weighed_block *b, const attention_view 
 #undef WIDE_WORDS
 #undef WIDE_HALVES
 #undef WIDE_PATH
+#undef ON
 #undef NAMED

@@ -93,14 +93,14 @@ VECTOR_INLINE void multiply_rows(const block_operands *o, const part *first, boo
 }
 
 VECTOR_INLINE void multiply_columns(const block_operands *o, uint64_t column, bool a_transposed) {
-    uint64_t column_bytes = blocked_bytes(DTYPE_F32, o->k, BLOCKED_COLUMNS) / BLOCKED_COLUMNS;
-    const float *b = o->b + column / BLOCKED_COLUMNS * BLOCKED_COLUMNS * (column_bytes / sizeof(float));
+    uint64_t block = column / BLOCKED_COLUMNS * BLOCKED_COLUMNS;
+    const float *b = o->b + blocked_bytes(DTYPE_F32, o->k, block) / sizeof *b + (column - block);
     uint64_t count = o->n - column < COLUMNS ? o->n - column : COLUMNS;
     part p = {.c = o->c + column, .left = count < VECTOR_LANES ? count : VECTOR_LANES};
     p.right = count - p.left;
     for (uint64_t k = 0; k < o->k; k += DEPTH) {
         p.a = o->a + k * (a_transposed ? o->m : 1);
-        p.b = b + k * BLOCKED_COLUMNS + column % BLOCKED_COLUMNS;
+        p.b = b + k * BLOCKED_COLUMNS;
         p.depth = o->k - k < DEPTH ? o->k - k : DEPTH;
         p.add = o->accumulate || k > 0;
         multiply_rows(o, &p, a_transposed);

@@ -192,9 +192,13 @@ static dnnl_status_t primitive_make(struct gemm *g, primitive *p, const primitiv
     return status;
 }
 
-/* Is this product not oneDNN's? */
+/* Are products of this type that read the blocked order ours, not oneDNN's? */
+static bool ours_reads_blocked(const struct gemm *g, dtype type) {
+    return type == DTYPE_F32 && block_kernel_serves(g->state->instructions);
+}
+
 static bool is_own(const struct gemm *g, const primitive_key *key) {
-    return key->b_blocked && key->type == DTYPE_F32 && block_kernel_serves(g->state->instructions);
+    return key->b_blocked && ours_reads_blocked(g, key->type);
 }
 
 levee_status primitive_prepare(struct gemm *g, const primitive_key *key, levee_error *error) {
@@ -269,7 +273,7 @@ bool gemm_has_bf16(struct gemm *g) {
 }
 
 bool gemm_reads_blocked(struct gemm *g, dtype type) {
-    if (block_kernel_serves(g->state->instructions)) return type == DTYPE_F32;
+    if (ours_reads_blocked(g, type)) return true;
     if (g->state->instructions != INSTRUCTIONS_AVX512) return false; /* so tests see what other processors do */
     if (g->blocked_types[type] == BLOCKED_UNKNOWN) {
         primitive_key key = {.m = 32, .n = 64, .k = 64, .b_blocked = true, .single = true, .type = type};

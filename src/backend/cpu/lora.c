@@ -117,7 +117,7 @@ lora lora_backward(const struct backend_state *state, const kernel_call *call, v
     return l;
 }
 
-static float *wide_of(const lora *l, unsigned thread) { return l->wide + thread * (wide_bytes(l) / sizeof(float)); }
+static float *wide_rows(const lora *l, unsigned thread) { return l->wide + thread * (wide_bytes(l) / sizeof(float)); }
 
 /* to = drop(from), or to += that, for rows from `row` on. */
 static void drop_rows(const lora *l, uint64_t row, uint64_t rows, const float *from, float *to, bool add) {
@@ -141,16 +141,16 @@ static const float *rows_as_floats(const lora *l, const kernel_buffer *value, ui
                                    unsigned thread) {
     const unsigned char *from = (const unsigned char *)value->data + dtype_bytes(value->type, row * value->cols);
     if (value->type == DTYPE_F32) return (const float *)(const void *)from;
-    vector_floats(l->state->instructions, wide_of(l, thread), value->type, from, rows * value->cols);
-    return wide_of(l, thread);
+    vector_floats(l->state->instructions, wide_rows(l, thread), value->type, from, rows * value->cols);
+    return wide_rows(l, thread);
 }
 
 /* At most WIDE_ROWS rows of x as the adapter sees them. */
 static const float *seen_rows(const lora *l, uint64_t row, uint64_t rows, unsigned thread) {
     const float *x = rows_as_floats(l, l->x, row, rows, thread);
     if (!l->drops) return x;
-    drop_rows(l, row, rows, x, wide_of(l, thread), false);
-    return wide_of(l, thread);
+    drop_rows(l, row, rows, x, wide_rows(l, thread), false);
+    return wide_rows(l, thread);
 }
 
 static uint64_t next_rows(uint64_t row, uint64_t end) { return end - row < WIDE_ROWS ? end - row : WIDE_ROWS; }
@@ -203,7 +203,7 @@ void lora_take_input(const lora *l, uint64_t row, uint64_t rows, float *dx, unsi
         uint64_t count = next_rows(row, end);
         if (has_gradients(l)) reduce_rows(l, row, count, l->du, seen_rows(l, row, count, thread), l->in, 0);
         if (!dx || !l->drops) continue;
-        float *wide = wide_of(l, thread);
+        float *wide = wide_rows(l, thread);
         thin_widen(set, l->du + row * l->rank, l->a, l->in, wide, false, count, l->in, l->rank);
         drop_rows(l, row, count, wide, dx, true);
         dx += count * l->in;

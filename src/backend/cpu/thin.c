@@ -31,24 +31,25 @@ VECTOR_INLINE uint64_t at_most(uint64_t index, uint64_t last) { return index < l
         s20 += a2 * b0, s21 += a2 * b1, s22 += a2 * b2, s23 += a2 * b3;                                              \
         s30 += a3 * b0, s31 += a3 * b1, s32 += a3 * b2, s33 += a3 * b3;                                              \
     } while (0)
-/* AVX-512 has registers for twice as many floats, and without them half of its multipliers rest. */
-typedef float wide_lanes __attribute__((vector_size(64)));
 
 #define THIN_VECTOR  wide_lanes
 #define THIN_LANES   (2 * VECTOR_LANES)
 #define THIN_PATH    VECTOR_AVX512
+#define THIN_ON(x)   wide_##x
 #define THIN_NAME(x) x##_avx512
 #include "backend/cpu/thin_loops.h"
 
 #define THIN_VECTOR  lanes
 #define THIN_LANES   VECTOR_LANES
 #define THIN_PATH    VECTOR_AVX2
+#define THIN_ON(x)   lanes_##x
 #define THIN_NAME(x) x##_avx2
 #include "backend/cpu/thin_loops.h"
 
 #define THIN_VECTOR lanes
 #define THIN_LANES  VECTOR_LANES
 #define THIN_PATH
+#define THIN_ON(x)   lanes_##x
 #define THIN_NAME(x) x##_portable
 #include "backend/cpu/thin_loops.h"
 

@@ -132,6 +132,38 @@ VECTOR_INLINE lanes lanes_exponential(lanes x) {
     return lanes_select(vanishes, lanes_of(0.0f), p * power);
 }
 
+/* Sixteen floats: one register of AVX-512, which has multipliers for as many. For the copy of a loop that only
+ * AVX-512 runs; what they are called differs from the above by its first word alone, so that one text serves both
+ * widths. */
+typedef float wide_lanes __attribute__((vector_size(64)));
+typedef int32_t wide_integers __attribute__((vector_size(64)));
+
+VECTOR_INLINE wide_lanes wide_load(const float *from) {
+    wide_lanes v;
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+
+VECTOR_INLINE void wide_store(float *to, wide_lanes v) { memcpy(to, &v, sizeof v); }
+
+/* By way of memory, as lanes_of. */
+VECTOR_INLINE wide_lanes wide_of(float x) {
+    const float same[2 * VECTOR_LANES] = {x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+    return wide_load(same);
+}
+
+VECTOR_INLINE wide_lanes wide_select(wide_integers mask, wide_lanes yes, wide_lanes no) {
+    return (wide_lanes)(((wide_integers)yes & mask) | ((wide_integers)no & ~mask));
+}
+
+VECTOR_INLINE wide_lanes wide_maximum(wide_lanes a, wide_lanes b) { return wide_select(a > b, a, b); }
+
+VECTOR_INLINE float wide_sum(wide_lanes v) {
+    lanes halves[2];
+    memcpy(halves, &v, sizeof v);
+    return lanes_sum(halves[0] + halves[1]);
+}
+
 /* What is known of a row of numbers: the highest, and the sum of e^(number - highest) over all of them. Before the
  * first it is
  * {-INFINITY, 0}. */
